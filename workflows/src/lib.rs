@@ -1,0 +1,23 @@
+//! What happens in jumun: the vocabulary, the lifecycles, the pure rules, the ports to the contexts, and the durable
+//! workflow of an order. Knows no database, no HTTP server, no clock.
+
+pub mod delivery;
+mod ids;
+pub mod lifecycle;
+pub mod merchant;
+mod money;
+pub mod order;
+pub mod payment;
+pub mod provider;
+pub mod sandbox;
+mod step;
+pub mod stock;
+
+pub use delivery::DeliveryState;
+pub use ids::{DeliveryId, InvalidId, MerchantId, OrderId, PaymentId, Sku};
+pub use lifecycle::Lifecycle;
+pub use money::{Currency, Money};
+pub use order::{Command, Gate, Order, Role, Status};
+pub use payment::{PaymentMethod, PaymentState};
+pub use provider::{Context, ProviderError};
+pub use step::{Step, StepPolicy};

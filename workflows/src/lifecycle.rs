@@ -1,0 +1,122 @@
+//! A lifecycle: how a merchant's orders live, as data. Presets are the TOML files in `workflows/lifecycles/`.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Context, PaymentMethod, Role, Status, Step, StepPolicy};
+
+/// Which steps an order goes through, who moves it, when it may be cancelled, in which order it is undone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lifecycle {
+    pub name: String,
+    pub payment: PaymentRule,
+    pub stock: StockRule,
+    pub delivery: DeliveryRule,
+    /// Per role, the last status at which it may still cancel. Merchant and operator, where absent, may cancel any
+    /// order that is not final and not delivered.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cancellation: BTreeMap<Role, Status>,
+    /// The order in which contexts are undone; absent: the reverse of doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwind: Option<Vec<Context>>,
+    /// How single steps are tried, where the default does not fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub steps: BTreeMap<Step, StepPolicy>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentRule {
+    pub method: PaymentMethod,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StockRule {
+    pub take: StockTake,
+}
+
+/// When stock is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StockTake {
+    /// Held at placement, sold when paid.
+    OnPlacement,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryRule {
+    pub start: DeliveryStart,
+    pub complete: DeliveryComplete,
+}
+
+/// Who starts the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStart {
+    Automatic,
+}
+
+/// Who completes the delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryComplete {
+    Courier,
+}
+
+static PRESETS: LazyLock<Vec<Lifecycle>> = LazyLock::new(|| {
+    [include_str!("../lifecycles/sauce-shop.toml")]
+        .into_iter()
+        .map(|text| toml::from_str(text).expect("a test reads every preset"))
+        .collect()
+});
+
+impl Lifecycle {
+    /// The built-in lifecycles.
+    #[must_use]
+    pub fn presets() -> &'static [Self] {
+        &PRESETS
+    }
+
+    #[must_use]
+    pub fn preset(name: &str) -> Option<&'static Self> {
+        PRESETS.iter().find(|lifecycle| lifecycle.name == name)
+    }
+
+    /// How `step` is tried under this lifecycle.
+    #[must_use]
+    pub fn policy(&self, step: Step) -> StepPolicy {
+        let policy = self.steps.get(&step).copied().unwrap_or_else(|| step.default_policy());
+        StepPolicy { give_up_after_ms: policy.give_up_after_ms.filter(|_| step.may_give_up()), ..policy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_survive_json() {
+        assert!(!Lifecycle::presets().is_empty());
+        for preset in Lifecycle::presets() {
+            let json = serde_json::to_string(preset).expect("serialises");
+            assert_eq!(&serde_json::from_str::<Lifecycle>(&json).expect("reads back"), preset);
+            assert_eq!(Lifecycle::preset(&preset.name), Some(preset));
+        }
+    }
+
+    #[test]
+    fn a_step_can_be_overridden() {
+        let mut lifecycle = Lifecycle::preset("sauce-shop").expect("exists").clone();
+        let patient = StepPolicy { give_up_after_ms: Some(60_000), ..Step::PaymentCharge.default_policy() };
+        lifecycle.steps.insert(Step::PaymentCharge, patient);
+        let json = serde_json::to_string(&lifecycle).expect("serialises");
+        let lifecycle: Lifecycle = serde_json::from_str(&json).expect("reads back");
+        assert_eq!(lifecycle.policy(Step::PaymentCharge), patient);
+        assert_eq!(lifecycle.policy(Step::StockReserve), Step::StockReserve.default_policy());
+    }
+}

@@ -1,0 +1,273 @@
+//! An order: what it is, and how its events make it so. `rules` decides, `workflow` carries the decisions out.
+
+mod event;
+pub mod rules;
+mod steps;
+mod view;
+pub mod workflow;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub use event::{Event, Fact, Rejection};
+pub use steps::{Outcome, Ports};
+pub use view::{Order, OrderDelivery, OrderPayment};
+
+use crate::{Lifecycle, MerchantId, Money, OrderId, PaymentMethod, ProviderError, Sku, Step};
+
+/// Where an order is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    // In the order of an undisturbed life, which is what "may cancel up to" compares.
+    Placed,
+    AwaitingDeposit,
+    Paid,
+    Accepted,
+    InProduction,
+    Ready,
+    InDelivery,
+    Delivered,
+    Closed,
+    Cancelling,
+    Cancelled,
+    Rejected,
+}
+
+impl Status {
+    pub const ALL: [Self; 12] = [
+        Self::Placed,
+        Self::AwaitingDeposit,
+        Self::Paid,
+        Self::Accepted,
+        Self::InProduction,
+        Self::Ready,
+        Self::InDelivery,
+        Self::Delivered,
+        Self::Closed,
+        Self::Cancelling,
+        Self::Cancelled,
+        Self::Rejected,
+    ];
+
+    /// Nothing leaves a final status.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Closed | Self::Cancelled | Self::Rejected)
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::AwaitingDeposit => "awaiting_deposit",
+            Self::Paid => "paid",
+            Self::Accepted => "accepted",
+            Self::InProduction => "in_production",
+            Self::Ready => "ready",
+            Self::InDelivery => "in_delivery",
+            Self::Delivered => "delivered",
+            Self::Closed => "closed",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// The label for people.
+    #[must_use]
+    pub const fn label(self, language: Language) -> &'static str {
+        match (language, self) {
+            (Language::Korean, Self::Placed) => "주문접수",
+            (Language::Korean, Self::AwaitingDeposit) => "입금확인대기",
+            (Language::Korean, Self::Paid) => "결제완료",
+            (Language::Korean, Self::Accepted) => "주문수락",
+            (Language::Korean, Self::InProduction) => "제작중",
+            (Language::Korean, Self::Ready) => "상품준비완료",
+            (Language::Korean, Self::InDelivery) => "배송중",
+            (Language::Korean, Self::Delivered) => "배송완료",
+            (Language::Korean, Self::Closed) => "수령확인",
+            (Language::Korean, Self::Cancelling) => "취소중",
+            (Language::Korean, Self::Cancelled) => "주문취소",
+            (Language::Korean, Self::Rejected) => "주문거절",
+            (Language::English, Self::Placed) => "Placed",
+            (Language::English, Self::AwaitingDeposit) => "Awaiting deposit",
+            (Language::English, Self::Paid) => "Paid",
+            (Language::English, Self::Accepted) => "Accepted",
+            (Language::English, Self::InProduction) => "In production",
+            (Language::English, Self::Ready) => "Ready",
+            (Language::English, Self::InDelivery) => "In delivery",
+            (Language::English, Self::Delivered) => "Delivered",
+            (Language::English, Self::Closed) => "Closed",
+            (Language::English, Self::Cancelling) => "Cancelling",
+            (Language::English, Self::Cancelled) => "Cancelled",
+            (Language::English, Self::Rejected) => "Rejected",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Korean,
+    English,
+}
+
+/// What a person may ask of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Command {
+    ConfirmDeposit,
+    Accept,
+    Reject,
+    StartProduction,
+    FinishProduction,
+    StartDelivery,
+    CompleteDelivery,
+    ConfirmReceipt,
+    Cancel,
+}
+
+impl Command {
+    pub const ALL: [Self; 9] = [
+        Self::ConfirmDeposit,
+        Self::Accept,
+        Self::Reject,
+        Self::StartProduction,
+        Self::FinishProduction,
+        Self::StartDelivery,
+        Self::CompleteDelivery,
+        Self::ConfirmReceipt,
+        Self::Cancel,
+    ];
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    Customer,
+    Merchant,
+    Courier,
+    Operator,
+}
+
+/// A point where the order waits for a person. Each is passed at most once in an order's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// The courier brings the goods to the customer.
+    Handover,
+}
+
+impl Gate {
+    /// The commands that pass the gate, and what the order is sure to become by each.
+    #[must_use]
+    pub const fn commands(self) -> &'static [(Command, Role, Status)] {
+        match self {
+            Self::Handover => &[(Command::CompleteDelivery, Role::Courier, Status::Delivered)],
+        }
+    }
+
+    /// The gate that `command` passes; `None` for one that belongs to no gate.
+    #[must_use]
+    pub fn of(command: Command) -> Option<Self> {
+        [Self::Handover].into_iter().find(|gate| gate.commands().iter().any(|(passes, _, _)| *passes == command))
+    }
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handover => "handover",
+        }
+    }
+}
+
+/// Whom the order is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Customer {
+    pub name: String,
+    pub phone: String,
+    pub address: String,
+}
+
+/// One line of an order, priced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub sku: Sku,
+    pub name: String,
+    pub unit_price: Money,
+    pub quantity: u32,
+    pub line_total: Money,
+}
+
+/// Everything that is settled when an order is placed, and never changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placement {
+    pub merchant_id: MerchantId,
+    pub customer: Customer,
+    /// Who placed it, where callers are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<String>,
+    pub lines: Vec<Line>,
+    pub total: Money,
+    pub payment_method: PaymentMethod,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// A snapshot: later changes of the merchant do not touch this order.
+    pub lifecycle: Lifecycle,
+    /// A digest of the request, so that a reused Idempotency-Key with another body is seen.
+    pub request_digest: String,
+}
+
+/// The facts that one step makes true of an order, to be written in one transaction with the order itself.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    pub order_id: &'a OrderId,
+    pub step: Step,
+    /// The order as the workflow knows it; `None` for the step that places it.
+    pub before: Option<&'a Order>,
+    pub facts: &'a [Fact],
+}
+
+/// What the book of orders holds after an entry was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// All events after the order as the workflow knew it: the step's own, and before them any that an earlier
+    /// attempt wrote without being heard.
+    pub events: Vec<Event>,
+}
+
+/// Where the workflow writes.
+#[async_trait]
+pub trait OrderBook: Send + Sync {
+    /// Appends the facts as numbered events and replaces the order, in one transaction. A step that was recorded
+    /// before is not recorded again: its first events are returned.
+    async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError>;
+
+    /// Events of an order after number `after`, in order, at most `limit`.
+    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError>;
+
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
+
+    /// Orders that match, newest first.
+    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;
+}
+
+/// Which orders; an absent part matches all.
+#[derive(Clone, Debug, Default)]
+pub struct OrderFilter {
+    pub status: Option<Status>,
+    pub merchant_id: Option<MerchantId>,
+    pub customer_id: Option<String>,
+    pub placed_after: Option<DateTime<Utc>>,
+    pub placed_before: Option<DateTime<Utc>>,
+    /// Only orders after this one in the listing (older).
+    pub beyond: Option<(DateTime<Utc>, OrderId)>,
+    pub limit: u32,
+}
+
+/// Per role, the last status at which it may cancel.
+pub type CancelWindows = BTreeMap<Role, Status>;

@@ -1,0 +1,121 @@
+//! What follows from what: pure decisions, no clock, no input or output. The workflow only carries them out.
+
+use super::{CancelWindows, Command, Fact, Gate, Order, Outcome, Rejection, Role, Status};
+use crate::{Context, Lifecycle, Step};
+
+/// What becomes of a command that is asked of an order as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    Allowed,
+    /// It took effect before; asking again changes nothing.
+    CarriedOut,
+    NotAllowed,
+}
+
+/// Whether `role` may ask `command` of the order now.
+#[must_use]
+pub fn admit(order: &Order, role: Role, command: Command) -> Admission {
+    if order.carried_out.contains(&command) {
+        return Admission::CarriedOut;
+    }
+    let allowed = match command {
+        Command::Cancel => may_cancel(&order.cancellation, order.status, role),
+        _ => order
+            .gate
+            .is_some_and(|gate| gate.commands().iter().any(|(passes, by, _)| *passes == command && *by == role)),
+    };
+    if allowed { Admission::Allowed } else { Admission::NotAllowed }
+}
+
+/// The commands that the order takes now from somebody who acts in any of `roles`.
+#[must_use]
+pub fn allowed_commands(order: &Order, roles: &[Role]) -> Vec<Command> {
+    Command::ALL
+        .into_iter()
+        .filter(|command| roles.iter().any(|role| admit(order, *role, *command) == Admission::Allowed))
+        .collect()
+}
+
+/// Whether `role` may cancel at `status`.
+#[must_use]
+pub fn may_cancel(windows: &CancelWindows, status: Status, role: Role) -> bool {
+    if status.is_final() || matches!(status, Status::Cancelling | Status::Delivered) {
+        return false;
+    }
+    match windows.get(&role) {
+        Some(last) => status <= *last,
+        None => matches!(role, Role::Merchant | Role::Operator),
+    }
+}
+
+/// What the order is sure to become once `command` has passed `gate`.
+#[must_use]
+pub fn beyond(gate: Gate, command: Command) -> Option<Status> {
+    gate.commands().iter().find(|(passes, _, _)| *passes == command).map(|(_, _, status)| *status)
+}
+
+/// The facts that a provider's answer makes true. Steps of the order itself bring their own.
+#[must_use]
+pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
+    let payment_id = || order.payment.id.clone();
+    match (step, outcome) {
+        (Step::StockReserve, Outcome::Done) => vec![Fact::StockReserved],
+        (Step::StockReserve, Outcome::OutOfStock { sku, available }) => {
+            vec![Fact::StockUnavailable { sku: sku.clone(), available: *available }]
+        }
+        (Step::PaymentCharge, Outcome::Done) => {
+            vec![Fact::PaymentApproved { payment_id: payment_id() }, Fact::OrderPaid]
+        }
+        (Step::PaymentCharge, Outcome::Declined { reason }) => {
+            vec![Fact::PaymentDeclined { payment_id: payment_id(), reason: reason.clone() }]
+        }
+        (Step::StockCommit, Outcome::Done) => vec![Fact::StockCommitted],
+        (Step::DeliveryRequest, Outcome::Done) => {
+            vec![Fact::DeliveryRequested { delivery_id: order.id.delivery() }]
+        }
+        (Step::DeliveryStart, Outcome::Done) => vec![Fact::DeliveryStarted],
+        // Nothing waits for the customer in this lifecycle, so the order ends with its delivery.
+        (Step::DeliveryComplete, Outcome::Done) => vec![Fact::DeliveryCompleted, Fact::OrderClosed],
+        (Step::PaymentRefund, Outcome::Done) => vec![Fact::PaymentCancelled { refunded: true }],
+        (Step::PaymentRefund, Outcome::Nothing) => vec![Fact::PaymentCancelled { refunded: false }],
+        (Step::StockRelease | Step::StockRestock, Outcome::Done) => vec![Fact::StockReleased],
+        (Step::DeliveryCancel, Outcome::Done) => vec![Fact::DeliveryCancelled],
+        _ => Vec::new(),
+    }
+}
+
+/// Why an outcome ends the placement; `None` where the order goes on.
+#[must_use]
+pub fn refusal(outcome: &Outcome) -> Option<Rejection> {
+    match outcome {
+        Outcome::Declined { reason } => Some(Rejection::PaymentDeclined { reason: reason.clone() }),
+        Outcome::OutOfStock { sku, available } => {
+            Some(Rejection::OutOfStock { sku: sku.clone(), available: *available })
+        }
+        Outcome::Done | Outcome::Nothing => None,
+    }
+}
+
+/// The undo steps for what was tried, in the lifecycle's order: by context where it names one, else the reverse of
+/// doing. Each undo stands once, at its latest do.
+#[must_use]
+pub fn unwind(lifecycle: &Lifecycle, tried: &[Step]) -> Vec<Step> {
+    let mut undos: Vec<Step> = Vec::new();
+    for undo in tried.iter().rev().filter_map(|step| step.undo()) {
+        if !undos.contains(&undo) {
+            undos.push(undo);
+        }
+    }
+    if let Some(contexts) = &lifecycle.unwind {
+        let place = |step: &Step| {
+            let context: Option<Context> = step.context();
+            contexts.iter().position(|named| Some(*named) == context).unwrap_or(contexts.len())
+        };
+        undos.sort_by_key(place);
+    }
+    undos
+}
+
+#[cfg(test)]
+#[path = "rules_test.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+//! The order as its events tell it. Folding the events from the first on gives exactly what is stored.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{CancelWindows, Command, Customer, Event, Fact, Gate, Line, Placement, Rejection, Status};
+use crate::{Context, DeliveryId, DeliveryState, MerchantId, Money, OrderId, PaymentId, PaymentMethod, PaymentState};
+
+/// An order with everything that its readers need, so that reading it asks nobody else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Order {
+    pub id: OrderId,
+    pub merchant_id: MerchantId,
+    pub customer: Customer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer_id: Option<String>,
+    pub lines: Vec<Line>,
+    pub total: Money,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub status: Status,
+    pub payment: OrderPayment,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<OrderDelivery>,
+    /// Why it was rejected or cancelled, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejection: Option<Rejection>,
+    /// The name of the lifecycle that it was placed under.
+    pub lifecycle: String,
+    /// That lifecycle's cancel windows.
+    #[serde(default, skip_serializing_if = "CancelWindows::is_empty")]
+    pub cancellation: CancelWindows,
+    /// The gate at which it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    /// When the gate opens by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<DateTime<Utc>>,
+    /// Commands that took effect, so that a repeated one is known.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub carried_out: BTreeSet<Command>,
+    pub request_digest: String,
+    pub placed_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// The number of its last event.
+    pub version: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPayment {
+    pub id: PaymentId,
+    pub method: PaymentMethod,
+    pub state: PaymentState,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderDelivery {
+    pub id: DeliveryId,
+    pub state: DeliveryState,
+}
+
+impl Order {
+    /// The order after its first event.
+    #[must_use]
+    pub fn placed(id: OrderId, placement: &Placement, at: DateTime<Utc>) -> Self {
+        Self {
+            merchant_id: placement.merchant_id.clone(),
+            customer: placement.customer.clone(),
+            customer_id: placement.customer_id.clone(),
+            lines: placement.lines.clone(),
+            total: placement.total,
+            note: placement.note.clone(),
+            status: Status::Placed,
+            payment: OrderPayment { id: id.payment(), method: placement.payment_method, state: PaymentState::None },
+            delivery: None,
+            reason: None,
+            rejection: None,
+            lifecycle: placement.lifecycle.name.clone(),
+            cancellation: placement.lifecycle.cancellation.clone(),
+            gate: None,
+            deadline: None,
+            carried_out: BTreeSet::new(),
+            request_digest: placement.request_digest.clone(),
+            placed_at: at,
+            updated_at: at,
+            version: 1,
+            id,
+        }
+    }
+
+    /// The order that these events tell of; `None` unless they begin with its placement.
+    #[must_use]
+    pub fn from_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
+        events.into_iter().fold(None, |order, event| Self::after(order, event))
+    }
+
+    /// The order after one more event.
+    #[must_use]
+    pub fn after(order: Option<Self>, event: &Event) -> Option<Self> {
+        match (order, &event.fact) {
+            (None, Fact::OrderPlaced(placement)) => Some(Self::placed(event.order_id.clone(), placement, event.at)),
+            (None, _) => None,
+            (Some(mut order), _) => {
+                order.learn(event);
+                Some(order)
+            }
+        }
+    }
+
+    /// Takes in the next event of a placed order.
+    pub fn learn(&mut self, event: &Event) {
+        self.apply(&event.fact);
+        self.updated_at = event.at;
+        self.version = event.number;
+    }
+
+    fn apply(&mut self, fact: &Fact) {
+        match fact {
+            Fact::OrderPlaced(_) | Fact::StockReserved | Fact::StockUnavailable { .. } | Fact::StockCommitted => {}
+            Fact::StockReleased => {}
+            Fact::PaymentApproved { .. } => self.payment.state = PaymentState::Approved,
+            Fact::PaymentDeclined { .. } => self.payment.state = PaymentState::Declined,
+            Fact::PaymentCancelled { refunded: true } => self.payment.state = PaymentState::Refunded,
+            Fact::PaymentCancelled { refunded: false } => self.payment.state = PaymentState::Cancelled,
+            Fact::OrderPaid => self.status = Status::Paid,
+            Fact::DeliveryRequested { delivery_id } => {
+                self.delivery = Some(OrderDelivery { id: delivery_id.clone(), state: DeliveryState::Requested });
+            }
+            Fact::DeliveryStarted => {
+                self.set_delivery(DeliveryState::InDelivery);
+                self.status = Status::InDelivery;
+                self.gate = Some(Gate::Handover);
+            }
+            Fact::DeliveryCompleted => {
+                self.set_delivery(DeliveryState::Delivered);
+                self.status = Status::Delivered;
+                self.pass_gate(Command::CompleteDelivery);
+            }
+            Fact::DeliveryCancelled => self.set_delivery(DeliveryState::Cancelled),
+            Fact::OrderClosed => self.status = Status::Closed,
+            Fact::CancellationRequested { reason, .. } => {
+                self.status = Status::Cancelling;
+                self.reason.clone_from(reason);
+                self.pass_gate(Command::Cancel);
+            }
+            Fact::OrderCancelled => self.status = Status::Cancelled,
+            Fact::OrderRejected { rejection } => {
+                self.status = Status::Rejected;
+                self.reason = Some(rejection.to_string());
+                self.rejection = Some(rejection.clone());
+                if matches!(rejection, Rejection::Unavailable { context: Context::Payment }) {
+                    self.payment.state = PaymentState::Pending;
+                }
+            }
+        }
+    }
+
+    fn set_delivery(&mut self, state: DeliveryState) {
+        if let Some(delivery) = &mut self.delivery {
+            delivery.state = state;
+        }
+    }
+
+    fn pass_gate(&mut self, command: Command) {
+        self.gate = None;
+        self.deadline = None;
+        self.carried_out.insert(command);
+    }
+}

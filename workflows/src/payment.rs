@@ -1,0 +1,108 @@
+//! Payment: the vocabulary and the port. The adapters are in `activities/src/payment/`.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{MerchantId, Money, OrderId, PaymentId, ProviderError, provider::Undo};
+
+/// How an order is paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentMethod {
+    /// Charged before the order stands.
+    Card,
+}
+
+/// Where an order's money is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentState {
+    /// Nothing was asked of the payment provider.
+    None,
+    /// Asked, and the outcome is not known yet.
+    Pending,
+    Approved,
+    Declined,
+    /// Called off before money moved.
+    Cancelled,
+    /// Money moved, and moved back.
+    Refunded,
+}
+
+/// A provider's token for a card. Never logged: its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CardToken(pub String);
+
+impl std::fmt::Debug for CardToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CardToken(…)")
+    }
+}
+
+/// One charge. `payment_id` makes it idempotent: the same id is charged at most once, ever.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    pub payment_id: PaymentId,
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub amount: Money,
+    pub card_token: CardToken,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Charged {
+    Approved,
+    Declined { reason: String },
+}
+
+/// A payment with its ledger entries, as the payment context knows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Payment {
+    pub id: PaymentId,
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub method: PaymentMethod,
+    pub state: PaymentState,
+    pub amount: Money,
+    pub reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    pub entries: Vec<LedgerEntry>,
+}
+
+/// One balanced entry of the double-entry ledger: its postings sum to zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    pub kind: EntryKind,
+    pub at: DateTime<Utc>,
+    pub postings: Vec<Posting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    Charge,
+    Refund,
+}
+
+/// One side of an entry. Debits are positive, credits negative, in minor units.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Posting {
+    pub account: String,
+    pub amount: Money,
+}
+
+/// What the order workflow and the API ask of the payment context.
+#[async_trait]
+pub trait Payments: Send + Sync {
+    /// Takes the money. Repeating it answers as the first time did, without taking more.
+    async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError>;
+
+    /// Gives the money back, or makes sure that it is never taken. Idempotent.
+    async fn refund(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+
+    /// Payments, newest first; those of one order where one is named.
+    async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError>;
+}
