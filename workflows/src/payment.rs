@@ -51,6 +51,15 @@ pub struct Charge {
     pub card_token: CardToken,
 }
 
+/// The charge that is to be taken back, whether or not it ever arrived.
+#[derive(Clone, Debug)]
+pub struct Refund {
+    pub payment_id: PaymentId,
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub amount: Money,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Charged {
     Approved,
@@ -101,7 +110,7 @@ pub trait Payments: Send + Sync {
     async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError>;
 
     /// Gives the money back, or makes sure that it is never taken. Idempotent.
-    async fn refund(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+    async fn refund(&self, refund: &Refund) -> Result<Undo, ProviderError>;
 
     /// Payments, newest first; those of one order where one is named.
     async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError>;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, OrderBook};
 use crate::delivery::{Deliveries, DeliveryRequest};
-use crate::payment::{CardToken, Charge, Charged, Payments};
+use crate::payment::{CardToken, Charge, Charged, Payments, Refund};
 use crate::provider::Undo;
 use crate::stock::{Reserved, Stock, Wanted};
 use crate::{ProviderError, Sku, Step};
@@ -67,7 +67,7 @@ pub(super) async fn perform(
             Charged::Approved => Outcome::Done,
             Charged::Declined { reason } => Outcome::Declined { reason },
         },
-        Step::PaymentRefund => ports.payments.refund(id).await?.into(),
+        Step::PaymentRefund => ports.payments.refund(&refund(order)).await?.into(),
         Step::DeliveryRequest => done(ports.deliveries.request(&delivery(order)).await?),
         Step::DeliveryStart => done(ports.deliveries.start(id).await?),
         Step::DeliveryComplete => done(ports.deliveries.complete(id).await?),
@@ -96,6 +96,15 @@ fn charge(order: &Order, card_token: &CardToken) -> Charge {
         merchant_id: order.merchant_id.clone(),
         amount: order.total,
         card_token: card_token.clone(),
+    }
+}
+
+fn refund(order: &Order) -> Refund {
+    Refund {
+        payment_id: order.payment.id.clone(),
+        order_id: order.id.clone(),
+        merchant_id: order.merchant_id.clone(),
+        amount: order.total,
     }
 }
 

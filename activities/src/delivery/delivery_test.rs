@@ -1,0 +1,62 @@
+use super::*;
+use crate::Store;
+use workflows::DeliveryState;
+
+async fn deliveries() -> BuiltIn {
+    let store = Store::open("mem://").await.expect("opens");
+    let database = store.database("deliveries").await.expect("opens");
+    BuiltIn::open(database, Arc::new(Modes::default())).await.expect("defines")
+}
+
+fn request(order: &OrderId) -> DeliveryRequest {
+    DeliveryRequest {
+        delivery_id: order.delivery(),
+        order_id: order.clone(),
+        merchant_id: "sauce-shop".parse().expect("valid"),
+        recipient: "Kim".to_owned(),
+        phone: "010-0000-0000".to_owned(),
+        address: "Seoul".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn every_call_can_be_repeated() {
+    let deliveries = deliveries().await;
+    let order = OrderId::from_bits(1);
+    for _ in 0..2 {
+        deliveries.request(&request(&order)).await.expect("requests");
+    }
+    for _ in 0..2 {
+        deliveries.start(&order).await.expect("starts");
+    }
+    for _ in 0..2 {
+        deliveries.complete(&order).await.expect("completes");
+    }
+    deliveries.request(&request(&order)).await.expect("was requested");
+    let listed = deliveries.deliveries(Some(&order), 10).await.expect("lists");
+    assert_eq!((listed.len(), listed[0].state), (1, DeliveryState::Delivered));
+    assert!(deliveries.cancel(&order).await.is_err(), "what was delivered is not called off");
+}
+
+#[tokio::test]
+async fn a_cancelled_delivery_never_starts() {
+    let deliveries = deliveries().await;
+    let order = OrderId::from_bits(1);
+    deliveries.request(&request(&order)).await.expect("requests");
+    for _ in 0..2 {
+        assert_eq!(deliveries.cancel(&order).await.expect("cancels"), Undo::Undone);
+    }
+    assert!(deliveries.start(&order).await.is_err());
+    assert!(deliveries.complete(&order).await.is_err());
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_first_keeps_the_request_out() {
+    let deliveries = deliveries().await;
+    let order = OrderId::from_bits(1);
+    for _ in 0..2 {
+        assert_eq!(deliveries.cancel(&order).await.expect("finds nothing"), Undo::Nothing);
+    }
+    assert!(matches!(deliveries.request(&request(&order)).await, Err(ProviderError::Impossible(_))));
+    assert!(deliveries.deliveries(None, 10).await.expect("lists").is_empty());
+}

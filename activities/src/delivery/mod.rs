@@ -1,0 +1,130 @@
+//! Delivery, built in: one delivery for each order, moved by its own state alone.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::Deserialize;
+use serde_json::json;
+use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
+use workflows::provider::Undo;
+use workflows::{Context, OrderId, ProviderError};
+
+use crate::Modes;
+use crate::store::{Database, StoreError};
+
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS deliveries SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_time ON deliveries FIELDS created_at;
+";
+
+const MOVE: &str = "
+    BEGIN;
+    UPDATE type::record('deliveries', $id) SET state = $to, updated_at = $now WHERE state IN $from;
+    SELECT VALUE state FROM ONLY type::record('deliveries', $id);
+    COMMIT;
+";
+
+/// A delivery's state in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Requested,
+    InDelivery,
+    Delivered,
+    Cancelled,
+    /// Called off before it was requested: a request that comes later is refused.
+    Void,
+}
+
+pub struct BuiltIn {
+    database: Database,
+    modes: Arc<Modes>,
+}
+
+impl BuiltIn {
+    pub async fn open(database: Database, modes: Arc<Modes>) -> Result<Self, StoreError> {
+        database.define(TABLES).await?;
+        Ok(Self { database, modes })
+    }
+
+    /// Moves the delivery where it is in one of `from`, and tells the state that it has then.
+    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
+        let variables = json!({ "id": order_id.delivery(), "from": from, "to": to, "now": now() });
+        Ok(self.database.run(MOVE, &variables).await?.read(2)?)
+    }
+
+    /// Creates the record unless the delivery has one.
+    async fn create(&self, order_id: &OrderId, record: serde_json::Value) -> Result<(), StoreError> {
+        let statement = "CREATE type::record('deliveries', $id) CONTENT $record";
+        match self.database.run(statement, &json!({ "id": order_id.delivery(), "record": record })).await {
+            Ok(_) | Err(StoreError::Exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl Deliveries for BuiltIn {
+    async fn request(&self, request: &DeliveryRequest) -> Result<(), ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
+        let at = now();
+        let record = json!({
+            "order_id": request.order_id, "merchant_id": request.merchant_id, "recipient": request.recipient,
+            "phone": request.phone, "address": request.address, "state": "requested",
+            "created_at": at, "updated_at": at,
+        });
+        self.create(&request.order_id, record).await?;
+        match self.advance(&request.order_id, &[], "requested").await? {
+            Some(State::Requested | State::InDelivery | State::Delivered) => Ok(()),
+            state => Err(contradiction(&request.order_id, "requested", state)),
+        }
+    }
+
+    async fn start(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+        match self.advance(order_id, &["requested"], "in_delivery").await? {
+            Some(State::InDelivery | State::Delivered) => Ok(()),
+            state => Err(contradiction(order_id, "started", state)),
+        }
+    }
+
+    async fn complete(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+        match self.advance(order_id, &["in_delivery"], "delivered").await? {
+            Some(State::Delivered) => Ok(()),
+            state => Err(contradiction(order_id, "completed", state)),
+        }
+    }
+
+    async fn cancel(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
+        self.create(order_id, json!({ "state": "void" })).await?;
+        match self.advance(order_id, &["requested", "in_delivery"], "cancelled").await? {
+            Some(State::Cancelled) => Ok(Undo::Undone),
+            Some(State::Void) => Ok(Undo::Nothing),
+            state => Err(contradiction(order_id, "cancelled", state)),
+        }
+    }
+
+    async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
+        let from = if order_id.is_some() { "type::record('deliveries', $id)" } else { "deliveries" };
+        let statement = format!(
+            "SELECT *, record::id(id) AS id FROM {from} WHERE state != 'void' ORDER BY created_at DESC LIMIT $limit"
+        );
+        let variables = json!({ "id": order_id.map(OrderId::delivery), "limit": limit });
+        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+    }
+}
+
+fn contradiction(order_id: &OrderId, wanted: &str, state: Option<State>) -> ProviderError {
+    ProviderError::impossible(format!("the delivery of {order_id} cannot be {wanted}: it is {state:?}"))
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+#[cfg(test)]
+#[path = "delivery_test.rs"]
+mod tests;

@@ -1,0 +1,52 @@
+//! Merchants, kept beside the orders: who may sell is the order side's business, not a provider's.
+
+use async_trait::async_trait;
+use chrono::{SubsecRound, Utc};
+use serde_json::{Value, json};
+use workflows::merchant::{Merchant, MerchantPut, Merchants};
+use workflows::{MerchantId, ProviderError};
+
+use crate::store::{Database, StoreError};
+
+pub struct MerchantBook {
+    database: Database,
+}
+
+impl MerchantBook {
+    pub async fn open(database: Database) -> Result<Self, StoreError> {
+        database.define("DEFINE TABLE IF NOT EXISTS merchants SCHEMALESS").await?;
+        Ok(Self { database })
+    }
+}
+
+#[async_trait]
+impl Merchants for MerchantBook {
+    async fn put(&self, put: &MerchantPut) -> Result<(Merchant, bool), ProviderError> {
+        let now = Utc::now().trunc_subsecs(6);
+        let before = self.get(&put.id).await?;
+        let merchant = Merchant {
+            id: put.id.clone(),
+            name: put.name.clone(),
+            currency: put.currency,
+            lifecycle: put.lifecycle.clone(),
+            created_at: before.as_ref().map_or(now, |merchant| merchant.created_at),
+            updated_at: now,
+        };
+        self.database
+            .run(
+                "UPSERT type::record('merchants', $id) CONTENT { doc: $merchant }",
+                &json!({ "id": put.id, "merchant": merchant }),
+            )
+            .await?;
+        Ok((merchant, before.is_none()))
+    }
+
+    async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
+        let statement = "SELECT VALUE doc FROM ONLY type::record('merchants', $id)";
+        Ok(self.database.run(statement, &json!({ "id": id })).await?.read(0)?)
+    }
+
+    async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {
+        Ok(self.database.run("SELECT VALUE doc FROM merchants ORDER BY id", &Value::Null).await?.read(0)?)
+    }
+}

@@ -1,0 +1,180 @@
+//! Payment, built in: a sandbox provider that understands test cards, over a double-entry ledger.
+
+mod card;
+mod ledger;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde_json::{Value, json};
+use workflows::payment::{Charge, Charged, EntryKind, LedgerEntry, Payment, Payments, Refund};
+use workflows::provider::Undo;
+use workflows::{Context, Money, OrderId, PaymentId, PaymentMethod, PaymentState, ProviderError};
+
+use self::card::TestCard;
+use crate::Modes;
+use crate::store::{Database, StoreError};
+
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS payments SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_time ON payments FIELDS created_at;
+    DEFINE TABLE IF NOT EXISTS ledger SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_payment ON ledger FIELDS payment_id;
+    DEFINE TABLE IF NOT EXISTS attempts SCHEMALESS;
+";
+
+pub struct BuiltIn {
+    database: Database,
+    modes: Arc<Modes>,
+}
+
+impl BuiltIn {
+    pub async fn open(database: Database, modes: Arc<Modes>) -> Result<Self, StoreError> {
+        database.define(TABLES).await?;
+        Ok(Self { database, modes })
+    }
+
+    async fn state(&self, id: &PaymentId) -> Result<Option<(PaymentState, Option<String>)>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            state: PaymentState,
+            reason: Option<String>,
+        }
+        let statement = "SELECT state, reason FROM ONLY type::record('payments', $id)";
+        let row: Option<Row> = self.database.run(statement, &json!({ "id": id })).await?.read(0)?;
+        Ok(row.map(|row| (row.state, row.reason)))
+    }
+
+    /// Writes the payment's first and only settlement with its ledger entry; `false` where it was settled before.
+    async fn settle(&self, payment: &Value, id: &PaymentId, entry: Option<&LedgerEntry>) -> Result<bool, StoreError> {
+        let statements = "
+            BEGIN;
+            CREATE type::record('payments', $id) CONTENT $payment;
+            IF $entry != NULL { CREATE type::record('ledger', [$id, 'charge']) CONTENT object::extend($entry, { payment_id: $id }); };
+            COMMIT;
+        ";
+        let variables = json!({ "id": id, "payment": payment, "entry": entry });
+        match self.database.run(statements, &variables).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Exists) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the card lets the charge through now. `Err` is what a provider out of order looks like.
+    async fn try_card(&self, card: &TestCard, id: &PaymentId) -> Result<(), ProviderError> {
+        match card {
+            TestCard::Flaky { failures } => {
+                let (attempt, _) = self.count_attempt(id).await?;
+                if attempt <= *failures {
+                    return Err(ProviderError::unavailable(format!("the provider failed (attempt {attempt})")));
+                }
+            }
+            TestCard::Slow { delay } => {
+                let (_, first_at) = self.count_attempt(id).await?;
+                let passed = (Utc::now() - first_at).to_std().unwrap_or_default();
+                tokio::time::sleep(delay.saturating_sub(passed)).await;
+            }
+            TestCard::Ok | TestCard::LostReply | TestCard::Declined { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// How often this charge was tried, this time included, and when it was first.
+    async fn count_attempt(&self, id: &PaymentId) -> Result<(u32, DateTime<Utc>), StoreError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            count: u32,
+            first_at: DateTime<Utc>,
+        }
+        let statement = "
+            UPSERT ONLY type::record('attempts', $id) SET count = (count ?? 0) + 1, first_at = first_at ?? $now
+        ";
+        let row: Row = self.database.run(statement, &json!({ "id": id, "now": now() })).await?.read(0)?;
+        Ok((row.count, row.first_at))
+    }
+}
+
+#[async_trait]
+impl Payments for BuiltIn {
+    async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        let card = TestCard::read(&charge.card_token.0);
+        let id = &charge.payment_id;
+        if self.state(id).await?.is_none() {
+            self.try_card(&card, id).await?;
+            let (state, reason, entry) = match &card {
+                TestCard::Declined { reason } => (PaymentState::Declined, Some(*reason), None),
+                _ => {
+                    let entry = ledger::entry(EntryKind::Charge, &charge.merchant_id, charge.amount, now());
+                    (PaymentState::Approved, None, Some(entry))
+                }
+            };
+            let payment = record(&charge.order_id, charge.merchant_id.as_str(), charge.amount, state, reason);
+            let first = self.settle(&payment, id, entry.as_ref()).await?;
+            if first && card == TestCard::LostReply {
+                return Err(ProviderError::unavailable("the provider's reply was lost"));
+            }
+        }
+        match self.state(id).await? {
+            Some((PaymentState::Approved, _)) => Ok(Charged::Approved),
+            Some((PaymentState::Declined, reason)) => {
+                Ok(Charged::Declined { reason: reason.unwrap_or_else(|| "declined".to_owned()) })
+            }
+            state => Err(ProviderError::impossible(format!("{id} cannot be charged any more: {state:?}"))),
+        }
+    }
+
+    async fn refund(&self, refund: &Refund) -> Result<Undo, ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        let id = &refund.payment_id;
+        // A payment that is cancelled before it was charged is kept: the charge may still be on its way.
+        let void = record(&refund.order_id, refund.merchant_id.as_str(), refund.amount, PaymentState::Cancelled, None);
+        self.settle(&void, id, None).await?;
+        let entry = ledger::entry(EntryKind::Refund, &refund.merchant_id, refund.amount, now());
+        let statements = "
+            BEGIN;
+            LET $payment = type::record('payments', $id);
+            LET $refunded = (UPDATE $payment SET state = 'refunded', updated_at = $now WHERE state = 'approved');
+            IF array::len($refunded) > 0 { CREATE type::record('ledger', [$id, 'refund']) CONTENT object::extend($entry, { payment_id: $id }); };
+            SELECT VALUE state FROM ONLY $payment;
+            COMMIT;
+        ";
+        let mut answers =
+            self.database.run(statements, &json!({ "id": id, "entry": entry, "now": now() })).await?;
+        Ok(match answers.read::<PaymentState>(4)? {
+            PaymentState::Refunded => Undo::Undone,
+            _ => Undo::Nothing,
+        })
+    }
+
+    async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        let from = if order_id.is_some() { "type::record('payments', $id)" } else { "payments" };
+        let statement = format!(
+            "SELECT *, record::id(id) AS id, (
+                 SELECT kind, at, postings FROM ledger WHERE payment_id = record::id($parent.id) ORDER BY at
+             ) AS entries
+             FROM {from} ORDER BY created_at DESC LIMIT $limit"
+        );
+        let variables = json!({ "id": order_id.map(OrderId::payment), "limit": limit });
+        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+    }
+}
+
+fn record(order_id: &OrderId, merchant_id: &str, amount: Money, state: PaymentState, reason: Option<&str>) -> Value {
+    let at = now();
+    json!({
+        "order_id": order_id, "merchant_id": merchant_id, "method": PaymentMethod::Card, "state": state,
+        "amount": amount, "reason": reason, "created_at": at, "updated_at": at,
+    })
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
+
+#[cfg(test)]
+#[path = "payment_test.rs"]
+mod tests;

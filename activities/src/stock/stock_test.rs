@@ -1,0 +1,143 @@
+use super::*;
+use crate::Store;
+use workflows::{Currency, Money};
+
+async fn stock(on_hand: Option<i64>) -> Arc<BuiltIn> {
+    let store = Store::open("mem://").await.expect("opens");
+    let database = store.database("stock").await.expect("opens");
+    let stock = BuiltIn::open(database, Arc::new(Modes::default())).await.expect("defines");
+    for sku in ["chili", "soy"] {
+        assert!(matches!(stock.put_product(&product(sku, on_hand)).await, Ok(ProductPut::Saved(_))));
+    }
+    Arc::new(stock)
+}
+
+fn product(sku: &str, on_hand: Option<i64>) -> Product {
+    Product {
+        merchant_id: shop(),
+        sku: sku.parse().expect("valid"),
+        name: "A sauce".to_owned(),
+        unit_price: Money::new(9_000, Currency::KRW),
+        on_hand,
+        reserved: 0,
+    }
+}
+
+fn shop() -> MerchantId {
+    "sauce-shop".parse().expect("valid")
+}
+
+fn wanted(lines: &[(&str, u32)]) -> Vec<Wanted> {
+    lines.iter().map(|(sku, quantity)| Wanted { sku: sku.parse().expect("valid"), quantity: *quantity }).collect()
+}
+
+/// On hand and reserved, of both products.
+async fn shelves(stock: &BuiltIn) -> Vec<(Option<i64>, i64)> {
+    let products = stock.products(&shop(), &[]).await.expect("lists");
+    products.iter().map(|product| (product.on_hand, product.reserved)).collect()
+}
+
+#[tokio::test]
+async fn every_call_can_be_repeated() {
+    let stock = stock(Some(10)).await;
+    let order = OrderId::from_bits(1);
+    let lines = wanted(&[("chili", 3), ("soy", 1)]);
+    for _ in 0..3 {
+        assert_eq!(stock.reserve(&order, &shop(), &lines).await.expect("answers"), Reserved::Held);
+    }
+    assert_eq!(shelves(&stock).await, [(Some(10), 3), (Some(10), 1)]);
+    for _ in 0..3 {
+        stock.commit(&order).await.expect("commits");
+    }
+    assert_eq!(shelves(&stock).await, [(Some(7), 0), (Some(9), 0)]);
+    for _ in 0..3 {
+        assert_eq!(stock.restock(&order).await.expect("restocks"), Undo::Undone);
+        assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
+    }
+    assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
+    assert!(stock.commit(&order).await.is_err());
+}
+
+#[tokio::test]
+async fn a_release_gives_back_what_was_held_or_sold() {
+    let stock = stock(Some(10)).await;
+    for (n, commit) in [(1, false), (2, true)] {
+        let order = OrderId::from_bits(n);
+        stock.reserve(&order, &shop(), &wanted(&[("chili", 3)])).await.expect("holds");
+        if commit {
+            stock.commit(&order).await.expect("commits");
+        }
+        for _ in 0..2 {
+            assert_eq!(stock.release(&order).await.expect("releases"), Undo::Undone);
+        }
+        assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
+    }
+}
+
+#[tokio::test]
+async fn all_lines_or_none_and_a_refusal_stays_one() {
+    let stock = stock(Some(10)).await;
+    let order = OrderId::from_bits(1);
+    let short = Reserved::OutOfStock { sku: "soy".parse().expect("valid"), available: 10 };
+    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
+    assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
+    stock.put_product(&product("soy", Some(50))).await.expect("saves");
+    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
+    assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
+}
+
+#[tokio::test]
+async fn a_release_that_comes_first_keeps_the_hold_out() {
+    let stock = stock(Some(10)).await;
+    let order = OrderId::from_bits(1);
+    assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
+    let late = stock.reserve(&order, &shop(), &wanted(&[("chili", 1)])).await;
+    assert!(matches!(late, Err(ProviderError::Impossible(_))));
+    assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
+}
+
+#[tokio::test]
+async fn never_oversold_by_concurrent_orders() {
+    let stock = stock(Some(10)).await;
+    let orders: Vec<_> = (0..40)
+        .map(|n| {
+            let stock = stock.clone();
+            tokio::spawn(async move {
+                let lines = wanted(&[("chili", 1)]);
+                stock.reserve(&OrderId::from_bits(n), &shop(), &lines).await.expect("answers")
+            })
+        })
+        .collect();
+    let mut held = 0;
+    for order in orders {
+        held += usize::from(order.await.expect("no panic") == Reserved::Held);
+    }
+    assert_eq!(held, 10);
+    assert_eq!(shelves(&stock).await[0], (Some(10), 10));
+}
+
+#[tokio::test]
+async fn untracked_stock_is_never_short() {
+    let stock = stock(None).await;
+    let order = OrderId::from_bits(1);
+    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 999)])).await.expect("answers"), Reserved::Held);
+    stock.commit(&order).await.expect("commits");
+    assert_eq!(stock.restock(&order).await.expect("restocks"), Undo::Undone);
+    assert_eq!(shelves(&stock).await, [(None, 0), (None, 0)]);
+}
+
+#[tokio::test]
+async fn products_are_found_by_merchant_and_sku_and_keep_what_is_held() {
+    let stock = stock(Some(10)).await;
+    let other = Product { merchant_id: "sauce-shop-2".parse().expect("valid"), ..product("chili", None) };
+    stock.put_product(&other).await.expect("saves");
+    let found = stock.products(&shop(), &["soy".parse().expect("valid"), "nope".parse().expect("valid")]).await;
+    assert_eq!(found.expect("lists"), [product("soy", Some(10))]);
+    assert_eq!(stock.products(&other.merchant_id, &[]).await.expect("lists"), [other]);
+
+    stock.reserve(&OrderId::from_bits(1), &shop(), &wanted(&[("chili", 4)])).await.expect("holds");
+    let below = stock.put_product(&product("chili", Some(3))).await.expect("answers");
+    assert_eq!(below, ProductPut::BelowReserved { reserved: 4 });
+    stock.put_product(&product("chili", Some(4))).await.expect("saves");
+    assert_eq!(shelves(&stock).await[0], (Some(4), 4));
+}

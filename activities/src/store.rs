@@ -1,0 +1,139 @@
+//! The store: one SurrealDB namespace with a database for each context. Statements are retried here on write
+//! conflicts, which snapshot isolation makes normal, and nowhere else.
+
+use std::time::Duration;
+
+use rand::Rng;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use surrealdb::engine::any::Any;
+use surrealdb::types::{Error, QueryError};
+use surrealdb::{IndexedResults, Surreal};
+
+use workflows::ProviderError;
+
+const NAMESPACE: &str = "jumun";
+/// Conflicting writers each get through within a few tries; this many means that something else is wrong.
+const MAX_CONFLICTS: u32 = 200;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A record that was to be created is there already.
+    #[error("the record exists")]
+    Exists,
+    /// A statement refused by `THROW`.
+    #[error("refused: {0}")]
+    Thrown(String),
+    #[error("store: {0}")]
+    Failed(#[source] Box<Error>),
+    #[error("unreadable record: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("write conflicts without end")]
+    Conflicts,
+}
+
+impl From<Error> for StoreError {
+    fn from(error: Error) -> Self {
+        if error.is_already_exists() {
+            Self::Exists
+        } else if error.is_thrown() {
+            Self::Thrown(error.message().to_owned())
+        } else {
+            Self::Failed(Box::new(error))
+        }
+    }
+}
+
+impl From<StoreError> for ProviderError {
+    fn from(error: StoreError) -> Self {
+        Self::unavailable(error)
+    }
+}
+
+/// An open store.
+#[derive(Clone)]
+pub struct Store {
+    connection: Surreal<Any>,
+}
+
+impl Store {
+    /// Opens `url`: `surrealkv://PATH?sync=every` or `mem://` (both embedded), or a SurrealDB server.
+    ///
+    /// # Errors
+    /// Where the store cannot be opened, or its engine is not built in.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { connection: surrealdb::engine::any::connect(url).await? })
+    }
+
+    /// One context's database, in a session of its own.
+    ///
+    /// # Errors
+    /// Where the store refuses the session.
+    pub async fn database(&self, name: &str) -> Result<Database, StoreError> {
+        let session = self.connection.clone();
+        session.use_ns(NAMESPACE).use_db(name).await?;
+        Ok(Database { session })
+    }
+}
+
+/// A context's database.
+#[derive(Clone)]
+pub struct Database {
+    session: Surreal<Any>,
+}
+
+impl Database {
+    /// Defines tables and indexes. Concurrent first writes to undefined tables would conflict.
+    pub async fn define(&self, statements: &str) -> Result<(), StoreError> {
+        self.run(statements, &Value::Null).await.map(drop)
+    }
+
+    /// Runs statements with `variables` (a JSON object). More than one are a transaction where they say so.
+    pub async fn run(&self, statements: &str, variables: &Value) -> Result<Answers, StoreError> {
+        for conflicts in 0..MAX_CONFLICTS {
+            let mut query = self.session.query(statements);
+            for (name, value) in variables.as_object().into_iter().flatten() {
+                query = query.bind((name.clone(), value.clone()));
+            }
+            match query.await.and_then(first_cause) {
+                Ok(answers) => return Ok(Answers(answers)),
+                Err(error) if is_conflict(&error) => {
+                    let longest = 1u64 << conflicts.min(5);
+                    let pause = rand::rng().random_range(0..=longest * 1000);
+                    tokio::time::sleep(Duration::from_micros(pause)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(StoreError::Conflicts)
+    }
+}
+
+/// After a failed transaction most statements only say that they were not run: the cause is among the others.
+fn first_cause(mut answers: IndexedResults) -> Result<IndexedResults, Error> {
+    let mut errors: Vec<(usize, Error)> = answers.take_errors().into_iter().collect();
+    errors.sort_by_key(|(index, error)| (is_consequence(error), *index));
+    match errors.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(answers),
+    }
+}
+
+fn is_consequence(error: &Error) -> bool {
+    matches!(error.query_details(), Some(QueryError::NotExecuted | QueryError::Cancelled))
+}
+
+fn is_conflict(error: &Error) -> bool {
+    matches!(error.query_details(), Some(QueryError::TransactionConflict))
+}
+
+/// The answers of a run, by statement.
+pub struct Answers(IndexedResults);
+
+impl Answers {
+    /// The answer of one statement, counted from 0; `BEGIN` counts too.
+    pub fn read<T: DeserializeOwned>(&mut self, statement: usize) -> Result<T, StoreError> {
+        let value: surrealdb::types::Value = self.0.take(statement)?;
+        Ok(serde_json::from_value(value.into_json_value())?)
+    }
+}
