@@ -115,10 +115,8 @@ impl OrderBook for Orders {
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        let mut answers = self
-            .database
-            .run("SELECT VALUE doc FROM ONLY type::record('orders', $id)", &json!({ "id": id }))
-            .await?;
+        let mut answers =
+            self.database.run("SELECT VALUE doc FROM ONLY type::record('orders', $id)", &json!({ "id": id })).await?;
         Ok(answers.read(0)?)
     }
 

@@ -77,7 +77,10 @@ async fn listings_go_from_new_to_old_and_page_without_gaps() {
         }
     }
     let all = book.orders(&OrderFilter { limit: 10, ..OrderFilter::default() }).await.expect("lists");
-    assert_eq!(all.iter().map(|order| order.id.clone()).collect::<Vec<_>>(), (0..7).rev().map(OrderId::from_bits).collect::<Vec<_>>());
+    assert_eq!(
+        all.iter().map(|order| order.id.clone()).collect::<Vec<_>>(),
+        (0..7).rev().map(OrderId::from_bits).collect::<Vec<_>>()
+    );
 
     let mut paged = Vec::new();
     let mut filter = OrderFilter { limit: 3, ..OrderFilter::default() };
@@ -89,9 +92,13 @@ async fn listings_go_from_new_to_old_and_page_without_gaps() {
     }
     assert_eq!(paged, all);
 
-    let count = async |filter: OrderFilter| book.orders(&OrderFilter { limit: 10, ..filter }).await.expect("lists").len();
+    let count =
+        async |filter: OrderFilter| book.orders(&OrderFilter { limit: 10, ..filter }).await.expect("lists").len();
     assert_eq!(count(OrderFilter { status: Some(Status::Paid), ..OrderFilter::default() }).await, 3);
-    assert_eq!(count(OrderFilter { merchant_id: Some("b".parse().expect("valid")), ..OrderFilter::default() }).await, 3);
+    assert_eq!(
+        count(OrderFilter { merchant_id: Some("b".parse().expect("valid")), ..OrderFilter::default() }).await,
+        3
+    );
     let middle = all[3].placed_at;
     assert_eq!(count(OrderFilter { placed_after: Some(middle), ..OrderFilter::default() }).await, 3);
     assert_eq!(count(OrderFilter { placed_before: Some(middle), ..OrderFilter::default() }).await, 3);

@@ -46,9 +46,9 @@ pub async fn register(admin_url: &str, worker_url: &str) -> Result<(), RegisterE
     let listed = accepted(client.get(&deployments).send().await.map_err(unreachable)?).await?;
     let known: Deployments = listed.json().await.map_err(unreachable)?;
     let request = match known.deployments.into_iter().find(|deployment| deployment.uri.is_some()) {
-        Some(Deployment { id, .. }) => client
-            .patch(format!("{deployments}/{id}"))
-            .json(&json!({ "uri": worker_url, "overwrite": true })),
+        Some(Deployment { id, .. }) => {
+            client.patch(format!("{deployments}/{id}")).json(&json!({ "uri": worker_url, "overwrite": true }))
+        }
         None => client.post(&deployments).json(&json!({ "uri": worker_url })),
     };
     accepted(request.send().await.map_err(unreachable)?).await?;

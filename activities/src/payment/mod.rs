@@ -141,8 +141,7 @@ impl Payments for BuiltIn {
             SELECT VALUE state FROM ONLY $payment;
             COMMIT;
         ";
-        let mut answers =
-            self.database.run(statements, &json!({ "id": id, "entry": entry, "now": now() })).await?;
+        let mut answers = self.database.run(statements, &json!({ "id": id, "entry": entry, "now": now() })).await?;
         Ok(match answers.read::<PaymentState>(4)? {
             PaymentState::Refunded => Undo::Undone,
             _ => Undo::Nothing,

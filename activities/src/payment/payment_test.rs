@@ -1,8 +1,8 @@
 use super::*;
 use crate::Store;
+use workflows::Currency;
 use workflows::payment::CardToken;
 use workflows::sandbox::{Mode, Sandbox};
-use workflows::Currency;
 
 async fn payments() -> (BuiltIn, Arc<Modes>) {
     let modes = Arc::new(Modes::default());

@@ -206,9 +206,7 @@ impl Stock for BuiltIn {
         }
         match self.database.run(PUT_PRODUCT, &variables).await {
             Ok(mut answers) => Ok(ProductPut::Saved(answers.read(5)?)),
-            Err(StoreError::Thrown(reserved)) => {
-                Ok(ProductPut::BelowReserved { reserved: number(&reserved)? })
-            }
+            Err(StoreError::Thrown(reserved)) => Ok(ProductPut::BelowReserved { reserved: number(&reserved)? }),
             Err(error) => Err(error.into()),
         }
     }

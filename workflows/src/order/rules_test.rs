@@ -1,2 +1,257 @@
+//! Tables for what is allowed, properties for what must hold whatever happens.
+
+use chrono::DateTime;
+use proptest::prelude::*;
+
+use super::super::{Customer, Event, Line, Placement};
+use super::*;
+use crate::{Currency, Money, OrderId, PaymentMethod, PaymentState};
+
+const ROLES: [Role; 4] = [Role::Customer, Role::Merchant, Role::Courier, Role::Operator];
+
+fn sauce_shop() -> Lifecycle {
+    Lifecycle::preset("sauce-shop").expect("exists").clone()
+}
+
+fn placed() -> Order {
+    let price = Money::new(9_000, Currency::KRW);
+    let placement = Placement {
+        merchant_id: "sauce-shop".parse().expect("valid"),
+        customer: Customer { name: "Kim".to_owned(), phone: "010".to_owned(), address: "Seoul".to_owned() },
+        customer_id: None,
+        lines: vec![Line {
+            sku: "chili".parse().expect("valid"),
+            name: "Chili".to_owned(),
+            unit_price: price,
+            quantity: 1,
+            line_total: price,
+        }],
+        total: price,
+        payment_method: PaymentMethod::Card,
+        note: None,
+        lifecycle: sauce_shop(),
+        request_digest: String::new(),
+    };
+    Order::placed(OrderId::from_bits(1), &placement, DateTime::UNIX_EPOCH)
+}
+
+fn tell(order: &mut Order, step: Step, facts: Vec<Fact>) {
+    for fact in facts {
+        let number = order.version + 1;
+        order.learn(&Event { order_id: order.id.clone(), number, at: order.updated_at, step, fact });
+    }
+}
+
+/// The sauce shop's steps, done one after another on the order.
+fn after(steps: &[Step]) -> Order {
+    let mut order = placed();
+    for step in steps {
+        let facts = facts(*step, &Outcome::Done, &order);
+        assert!(!facts.is_empty(), "{step} is seen");
+        tell(&mut order, *step, facts);
+    }
+    order
+}
+
+const STEPS: [Step; 6] = [
+    Step::StockReserve,
+    Step::PaymentCharge,
+    Step::StockCommit,
+    Step::DeliveryRequest,
+    Step::DeliveryStart,
+    Step::DeliveryComplete,
+];
+
 #[test]
-fn x() {}
+fn a_sauce_shop_order_goes_through_its_statuses() {
+    let statuses: Vec<_> = (0..=STEPS.len()).map(|done| after(&STEPS[..done]).status).collect();
+    let names: Vec<_> = statuses.into_iter().map(Status::as_str).collect();
+    assert_eq!(names, ["placed", "placed", "paid", "paid", "paid", "in_delivery", "closed"]);
+}
+
+#[test]
+fn sauce_shop_commands_by_status_and_role() {
+    let table: [(usize, Role, &[Command]); 28] = [
+        (0, Role::Customer, &[Command::Cancel]),
+        (0, Role::Merchant, &[Command::Cancel]),
+        (0, Role::Courier, &[]),
+        (0, Role::Operator, &[Command::Cancel]),
+        (1, Role::Customer, &[Command::Cancel]),
+        (1, Role::Merchant, &[Command::Cancel]),
+        (1, Role::Courier, &[]),
+        (1, Role::Operator, &[Command::Cancel]),
+        (2, Role::Customer, &[Command::Cancel]),
+        (2, Role::Merchant, &[Command::Cancel]),
+        (2, Role::Courier, &[]),
+        (2, Role::Operator, &[Command::Cancel]),
+        (3, Role::Customer, &[Command::Cancel]),
+        (3, Role::Merchant, &[Command::Cancel]),
+        (3, Role::Courier, &[]),
+        (3, Role::Operator, &[Command::Cancel]),
+        (4, Role::Customer, &[Command::Cancel]),
+        (4, Role::Merchant, &[Command::Cancel]),
+        (4, Role::Courier, &[]),
+        (4, Role::Operator, &[Command::Cancel]),
+        (5, Role::Customer, &[]),
+        (5, Role::Merchant, &[Command::Cancel]),
+        (5, Role::Courier, &[Command::CompleteDelivery]),
+        (5, Role::Operator, &[Command::Cancel]),
+        (6, Role::Customer, &[]),
+        (6, Role::Merchant, &[]),
+        (6, Role::Courier, &[]),
+        (6, Role::Operator, &[]),
+    ];
+    for (done, role, expected) in table {
+        let order = after(&STEPS[..done]);
+        assert_eq!(allowed_commands(&order, &[role]), expected, "{role:?} after {done} steps");
+    }
+}
+
+#[test]
+fn a_command_that_took_effect_is_known_again() {
+    let closed = after(&STEPS);
+    assert_eq!(admit(&closed, Role::Courier, Command::CompleteDelivery), Admission::CarriedOut);
+    assert_eq!(admit(&closed, Role::Customer, Command::Cancel), Admission::NotAllowed);
+
+    let mut cancelled = after(&STEPS[..3]);
+    tell(
+        &mut cancelled,
+        Step::OrderRequestCancellation,
+        vec![Fact::CancellationRequested { by: Role::Customer, reason: None }],
+    );
+    assert_eq!(cancelled.status, Status::Cancelling);
+    assert_eq!(admit(&cancelled, Role::Customer, Command::Cancel), Admission::CarriedOut);
+    assert!(allowed_commands(&cancelled, &ROLES).is_empty());
+}
+
+#[test]
+fn cancel_windows() {
+    let windows = sauce_shop().cancellation;
+    for status in Status::ALL {
+        let customer = matches!(status, Status::Placed | Status::AwaitingDeposit | Status::Paid);
+        let staff = !status.is_final() && !matches!(status, Status::Delivered | Status::Cancelling);
+        assert_eq!(may_cancel(&windows, status, Role::Customer), customer, "{status:?}");
+        assert_eq!(may_cancel(&windows, status, Role::Merchant), staff, "{status:?}");
+        assert_eq!(may_cancel(&windows, status, Role::Operator), staff, "{status:?}");
+        assert!(!may_cancel(&windows, status, Role::Courier), "{status:?}");
+    }
+}
+
+#[test]
+fn nobody_cancels_what_passed_its_gate() {
+    let beyond = beyond(Gate::Handover, Command::CompleteDelivery).expect("passes");
+    assert!(ROLES.iter().all(|role| !may_cancel(&sauce_shop().cancellation, beyond, *role)));
+}
+
+#[test]
+fn everything_is_undone_in_reverse() {
+    let undos = unwind(&sauce_shop(), &STEPS[..5]);
+    assert_eq!(undos, [Step::DeliveryCancel, Step::StockRestock, Step::PaymentRefund, Step::StockRelease]);
+}
+
+#[test]
+fn a_lifecycle_can_name_the_order_of_undoing() {
+    let unwind_first = Some(vec![Context::Payment, Context::Delivery, Context::Stock]);
+    let lifecycle = Lifecycle { unwind: unwind_first, ..sauce_shop() };
+    let undos = unwind(&lifecycle, &STEPS[..5]);
+    assert_eq!(undos, [Step::PaymentRefund, Step::DeliveryCancel, Step::StockRestock, Step::StockRelease]);
+}
+
+#[test]
+fn a_refund_says_whether_money_moved() {
+    for (outcome, state) in [(Outcome::Done, PaymentState::Refunded), (Outcome::Nothing, PaymentState::Cancelled)] {
+        let mut order = after(&STEPS[..2]);
+        assert_eq!(order.payment.state, PaymentState::Approved);
+        let facts = facts(Step::PaymentRefund, &outcome, &order);
+        tell(&mut order, Step::PaymentRefund, facts);
+        assert_eq!(order.payment.state, state);
+    }
+}
+
+#[test]
+fn an_unknown_charge_is_pending_until_it_is_called_off() {
+    let mut order = after(&STEPS[..1]);
+    let rejection = Rejection::Unavailable { context: Context::Payment };
+    tell(&mut order, Step::OrderReject, vec![Fact::OrderRejected { rejection }]);
+    assert_eq!((order.status, order.payment.state), (Status::Rejected, PaymentState::Pending));
+    let facts = facts(Step::PaymentRefund, &Outcome::Nothing, &order);
+    tell(&mut order, Step::PaymentRefund, facts);
+    assert_eq!((order.status, order.payment.state), (Status::Rejected, PaymentState::Cancelled));
+}
+
+fn any_outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Done),
+        Just(Outcome::Nothing),
+        Just(Outcome::Declined { reason: "no".to_owned() }),
+        Just(Outcome::OutOfStock { sku: "chili".parse().expect("valid"), available: 0 }),
+    ]
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop::sample::select(Step::ALL.to_vec())
+}
+
+fn own_facts(step: Step) -> Vec<Fact> {
+    match step {
+        Step::OrderRequestCancellation => vec![Fact::CancellationRequested { by: Role::Operator, reason: None }],
+        Step::OrderCancel => vec![Fact::OrderCancelled],
+        Step::OrderReject => {
+            vec![Fact::OrderRejected { rejection: Rejection::Unavailable { context: Context::Stock } }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn final_statuses_absorb_and_numbers_have_no_gaps(
+        history in prop::collection::vec((any_step(), any_outcome()), 0..30)
+    ) {
+        let mut order = placed();
+        let mut ended = None;
+        for (step, outcome) in history {
+            let mut told = facts(step, &outcome, &order);
+            told.extend(own_facts(step));
+            let count = u32::try_from(told.len()).expect("few");
+            let version = order.version;
+            tell(&mut order, step, told);
+            prop_assert_eq!(order.version, version + count);
+            if let Some(ended) = ended {
+                prop_assert_eq!(order.status, ended);
+            } else if order.status.is_final() {
+                ended = Some(order.status);
+                prop_assert!(!ROLES.iter().any(|role| may_cancel(&order.cancellation, order.status, *role)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_step_that_was_tried_is_undone_exactly_once(
+        tried in prop::collection::vec(any_step(), 0..12),
+        named in proptest::option::of(Just(Context::ALL.to_vec()).prop_shuffle())
+    ) {
+        let lifecycle = Lifecycle { unwind: named.clone(), ..sauce_shop() };
+        let undos = unwind(&lifecycle, &tried);
+        for step in &tried {
+            if let Some(undo) = step.undo() {
+                prop_assert_eq!(undos.iter().filter(|other| **other == undo).count(), 1);
+            }
+        }
+        prop_assert!(undos.iter().all(|undo| tried.iter().any(|step| step.undo() == Some(*undo))));
+        if let Some(named) = named {
+            let places: Vec<_> =
+                undos.iter().map(|undo| named.iter().position(|context| undo.context() == Some(*context))).collect();
+            prop_assert!(places.is_sorted());
+        }
+    }
+
+    #[test]
+    fn a_refusal_leaves_nothing_paid(outcome in any_outcome()) {
+        let order = placed();
+        let told = facts(Step::PaymentCharge, &outcome, &order);
+        let paid = told.contains(&Fact::OrderPaid);
+        prop_assert_eq!(paid, outcome == Outcome::Done);
+        prop_assert!(!(paid && refusal(&outcome).is_some()));
+    }
+}

@@ -95,7 +95,7 @@ impl Order {
     /// The order that these events tell of; `None` unless they begin with its placement.
     #[must_use]
     pub fn from_events<'a>(events: impl IntoIterator<Item = &'a Event>) -> Option<Self> {
-        events.into_iter().fold(None, |order, event| Self::after(order, event))
+        events.into_iter().fold(None, Self::after)
     }
 
     /// The order after one more event.
@@ -120,42 +120,52 @@ impl Order {
 
     fn apply(&mut self, fact: &Fact) {
         match fact {
-            Fact::OrderPlaced(_) | Fact::StockReserved | Fact::StockUnavailable { .. } | Fact::StockCommitted => {}
-            Fact::StockReleased => {}
+            Fact::OrderPlaced(_)
+            | Fact::StockReserved
+            | Fact::StockUnavailable { .. }
+            | Fact::StockCommitted
+            | Fact::StockReleased => {}
             Fact::PaymentApproved { .. } => self.payment.state = PaymentState::Approved,
             Fact::PaymentDeclined { .. } => self.payment.state = PaymentState::Declined,
             Fact::PaymentCancelled { refunded: true } => self.payment.state = PaymentState::Refunded,
             Fact::PaymentCancelled { refunded: false } => self.payment.state = PaymentState::Cancelled,
-            Fact::OrderPaid => self.status = Status::Paid,
+            Fact::OrderPaid => self.enter(Status::Paid),
             Fact::DeliveryRequested { delivery_id } => {
                 self.delivery = Some(OrderDelivery { id: delivery_id.clone(), state: DeliveryState::Requested });
             }
             Fact::DeliveryStarted => {
                 self.set_delivery(DeliveryState::InDelivery);
-                self.status = Status::InDelivery;
+                self.enter(Status::InDelivery);
                 self.gate = Some(Gate::Handover);
             }
             Fact::DeliveryCompleted => {
                 self.set_delivery(DeliveryState::Delivered);
-                self.status = Status::Delivered;
+                self.enter(Status::Delivered);
                 self.pass_gate(Command::CompleteDelivery);
             }
             Fact::DeliveryCancelled => self.set_delivery(DeliveryState::Cancelled),
-            Fact::OrderClosed => self.status = Status::Closed,
+            Fact::OrderClosed => self.enter(Status::Closed),
             Fact::CancellationRequested { reason, .. } => {
-                self.status = Status::Cancelling;
+                self.enter(Status::Cancelling);
                 self.reason.clone_from(reason);
                 self.pass_gate(Command::Cancel);
             }
-            Fact::OrderCancelled => self.status = Status::Cancelled,
+            Fact::OrderCancelled => self.enter(Status::Cancelled),
             Fact::OrderRejected { rejection } => {
-                self.status = Status::Rejected;
+                self.enter(Status::Rejected);
                 self.reason = Some(rejection.to_string());
                 self.rejection = Some(rejection.clone());
                 if matches!(rejection, Rejection::Unavailable { context: Context::Payment }) {
                     self.payment.state = PaymentState::Pending;
                 }
             }
+        }
+    }
+
+    /// Nothing leaves a final status.
+    fn enter(&mut self, status: Status) {
+        if !self.status.is_final() {
+            self.status = status;
         }
     }
 

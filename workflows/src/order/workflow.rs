@@ -91,7 +91,7 @@ pub struct OrderWorkflow {
 impl OrderWorkflow {
     /// The life of one order, from its placement to its end.
     #[handler]
-    pub async fn run(&self, ctx: WorkflowContext<'_>, input: Json<PlaceOrder>) -> HandlerResult<Json<Status>> {
+    async fn run(&self, ctx: WorkflowContext<'_>, input: Json<PlaceOrder>) -> HandlerResult<Json<Status>> {
         let Json(input) = input;
         let mut run = Run::place(&ctx, &self.ports, &input).await?;
         match run.live().await {
@@ -105,7 +105,7 @@ impl OrderWorkflow {
 
     /// Returns when it is decided whether the order stands.
     #[handler]
-    pub async fn placement(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<()> {
+    async fn placement(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<()> {
         ctx.promise::<bool>(PLACEMENT).await?;
         Ok(())
     }
@@ -113,7 +113,7 @@ impl OrderWorkflow {
     /// Carries a command to the workflow. The caller has checked that the order takes it now; whether it is first is
     /// decided here.
     #[handler]
-    pub async fn command(
+    async fn command(
         &self,
         ctx: SharedWorkflowContext<'_>,
         request: Json<CommandRequest>,
@@ -565,3 +565,7 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
 }
+
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod tests;

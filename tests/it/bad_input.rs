@@ -1,0 +1,106 @@
+//! Bad input gets the right problem, and changes nothing.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tests::Shop;
+
+use crate::shared;
+
+#[tokio::test]
+async fn a_bad_order_is_refused_and_leaves_no_trace() {
+    let shop = Shop::open(shared().await).await;
+    let good = shop.request("tok_ok", 1);
+    let with = |pointer: &str, value: Value| {
+        let mut body = good.clone();
+        *body.pointer_mut(pointer).expect("is there") = value;
+        body
+    };
+    let added = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        body
+    };
+    let cases: Vec<(&str, Value, u16, &str)> = vec![
+        ("unknown merchant", with("/merchant_id", json!("nobody")), 422, "unknown-merchant"),
+        ("bad merchant id", with("/merchant_id", json!("No Body!")), 400, "invalid-request"),
+        ("unknown SKU", with("/lines/0/sku", json!("no-such-sauce")), 422, "unknown-product"),
+        ("bad SKU", with("/lines/0/sku", json!("a b")), 400, "invalid-request"),
+        ("no quantity", with("/lines/0/quantity", json!(0)), 400, "invalid-request"),
+        ("negative quantity", with("/lines/0/quantity", json!(-1)), 400, "invalid-request"),
+        ("large quantity", with("/lines/0/quantity", json!(1000)), 400, "invalid-request"),
+        ("half a bottle", with("/lines/0/quantity", json!(0.5)), 400, "invalid-request"),
+        ("no lines", with("/lines", json!([])), 400, "invalid-request"),
+        ("101 lines", with("/lines", json!(vec![good["lines"][0].clone(); 101])), 400, "invalid-request"),
+        ("unknown field", added("coupon_code", json!("x")), 400, "invalid-request"),
+        (
+            "unknown inner field",
+            with("/customer", json!({"name":"K","phone":"1","address":"S","x":1})),
+            400,
+            "invalid-request",
+        ),
+        ("no card", with("/payment", json!({ "method": "card" })), 400, "invalid-request"),
+        ("unknown method", with("/payment/method", json!("cash")), 400, "invalid-request"),
+        ("empty name", with("/customer/name", json!("")), 400, "invalid-request"),
+        ("long note", added("note", json!("n".repeat(501))), 400, "invalid-request"),
+        ("bad currency", added("expected_total", json!({"amount": 1, "currency": "XXY"})), 400, "invalid-request"),
+        ("not an object", json!([]), 400, "invalid-request"),
+    ];
+    for (what, body, status, problem) in cases {
+        let answer = shop.jumun.post("/v1/orders", &body).await;
+        assert_eq!(answer.status, status, "{what}: {answer:#?}");
+        let _ = answer.problem(status, problem);
+    }
+    let listed = shop.jumun.get(&format!("/v1/orders?merchant_id={}", shop.merchant_id)).await.ok();
+    assert_eq!(listed["items"], json!([]));
+    assert_eq!(shop.shelf("chili").await, (100, 0, 100));
+}
+
+#[tokio::test]
+async fn a_bad_body_is_refused() {
+    let shop = Shop::open(shared().await).await;
+    let post = |content_type: &'static str, body: Vec<u8>| {
+        let request = shop.jumun.request(Method::POST, "/v1/orders").header("content-type", content_type);
+        shop.jumun.send(request.body(body))
+    };
+    let good = shop.request("tok_ok", 1).to_string().into_bytes();
+    let _ = post("application/json", b"{\"merchant_id\":".to_vec()).await.problem(400, "invalid-request");
+    let _ = post("application/json", b"\xff\xfe".to_vec()).await.problem(400, "invalid-request");
+    let _ = post("application/json", Vec::new()).await.problem(400, "invalid-request");
+    let _ = post("text/plain", good.clone()).await.problem(415, "unsupported-media-type");
+    let mut large = good;
+    large.resize(65 * 1024, b' ');
+    let _ = post("application/json", large.clone()).await.problem(413, "body-too-large");
+
+    // The same without a length: chunked.
+    let chunks = large.chunks(1024).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
+    let request = shop.jumun.request(Method::POST, "/v1/orders").header("content-type", "application/json");
+    let chunked = request.body(reqwest::Body::wrap_stream(futures::stream::iter(chunks)));
+    let _ = shop.jumun.send(chunked).await.problem(413, "body-too-large");
+}
+
+#[tokio::test]
+async fn paths_verbs_and_parameters_are_checked() {
+    let jumun = shared().await;
+    for (method, path, status, problem) in [
+        (Method::GET, "/v1/nothing-here", 404, "not-found"),
+        (Method::GET, "/nothing-here", 404, "not-found"),
+        (Method::DELETE, "/v1/orders", 405, "method-not-allowed"),
+        (Method::GET, "/v1/orders/not-an-id", 404, "not-found"),
+        (Method::GET, "/v1/orders/ord_00000000000000000000000000000000", 404, "not-found"),
+        (Method::GET, "/v1/orders?cursor=garbage", 400, "invalid-cursor"),
+        (Method::GET, "/v1/orders?limit=0", 400, "invalid-request"),
+        (Method::GET, "/v1/orders?limit=201", 400, "invalid-request"),
+        (Method::GET, "/v1/orders?status=lost", 400, "invalid-request"),
+        (Method::GET, "/v1/orders?placed_after=yesterday", 400, "invalid-request"),
+        (Method::GET, "/v1/payments?order_id=x", 400, "invalid-request"),
+    ] {
+        let answer = jumun.send(jumun.request(method.clone(), path)).await;
+        assert_eq!(answer.status, status, "{method} {path}: {answer:#?}");
+        let _ = answer.problem(status, problem);
+    }
+    let unknown = jumun.put("/v1/sandbox/weather", &json!({ "mode": "down" })).await;
+    let _ = unknown.problem(404, "not-found");
+    for bad in [json!({ "mode": "sideways" }), json!({ "mode": "slow" }), json!({ "mode": "up", "x": 1 })] {
+        let _ = jumun.put("/v1/sandbox/payment", &bad).await.problem(400, "invalid-request");
+    }
+}

@@ -1,0 +1,112 @@
+//! Cancelling: accepted means that everything is undone, exactly once, whatever else happens.
+
+use serde_json::json;
+use tests::{Jumun, Shop, until};
+
+use crate::shared;
+
+fn count(names: &[String], name: &str) -> usize {
+    names.iter().filter(|other| *other == name).count()
+}
+
+#[tokio::test]
+async fn cancel_while_a_step_is_stuck_takes_hold_at_once_and_undoes_everything() {
+    let jumun = Jumun::ephemeral().await;
+    let shop = Shop::open(&jumun).await;
+    jumun.sandbox("delivery", "down").await;
+    let id = shop.placed().await;
+    until("the stock to be sold", async || {
+        jumun.event_names(&id).await.contains(&"stock_committed".to_owned()).then_some(())
+    })
+    .await;
+    assert_eq!(shop.shelf("chili").await, (99, 0, 99));
+
+    let reason = json!({ "reason": "changed my mind" });
+    let cancelling = jumun.post(&format!("/v1/orders/{id}/cancel"), &reason).await.ok();
+    assert_eq!((&cancelling["status"], &cancelling["reason"]), (&json!("cancelling"), &json!("changed my mind")));
+    assert_eq!(jumun.get(&format!("/v1/orders/{id}")).await.ok()["status"], "cancelling");
+    assert_eq!(jumun.command(&id, "cancel").await.ok()["status"], "cancelling", "asked again");
+
+    jumun.sandbox("delivery", "up").await;
+    let cancelled = shop.reaches(&id, "cancelled").await;
+    assert_eq!(cancelled["payment"]["state"], "refunded");
+    assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
+    assert_eq!(shop.shelf("chili").await, (100, 0, 100));
+    let deliveries = jumun.get(&format!("/v1/deliveries?order_id={id}")).await.ok();
+    assert_eq!(deliveries["items"], json!([]), "nothing was ever delivered");
+    assert_eq!(jumun.command(&id, "cancel").await.ok()["status"], "cancelled", "asked again");
+}
+
+#[tokio::test]
+async fn cancels_from_all_sides_undo_everything_once() {
+    let jumun = Jumun::ephemeral().await;
+    let shop = Shop::open(&jumun).await;
+    for _ in 0..5 {
+        jumun.sandbox("delivery", "down").await;
+        let id = shop.placed().await;
+        let (first, second) = futures::join!(jumun.command(&id, "cancel"), jumun.command(&id, "cancel"));
+        assert_eq!(
+            (first.ok()["status"].clone(), second.ok()["status"].clone()),
+            (json!("cancelling"), json!("cancelling"))
+        );
+        // The unwind is stuck at `delivery.cancel`: each press of the engine's button comes in its middle.
+        for _ in 0..3 {
+            jumun.cancel_in_engine(&id).await;
+        }
+        jumun.sandbox("delivery", "up").await;
+        jumun.cancel_in_engine(&id).await;
+        shop.reaches(&id, "cancelled").await;
+        assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
+        assert_eq!(shop.shelf("chili").await, (100, 0, 100));
+        let events = jumun.event_names(&id).await;
+        for once in ["cancellation_requested", "payment_cancelled", "stock_released", "order_cancelled"] {
+            assert_eq!(count(&events, once), 1, "{once} in {events:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_races_the_steps_and_the_answer_holds() {
+    let shop = Shop::open(shared().await).await;
+    let mut sold = 0;
+    for round in 0..30 {
+        let request = shop.jumun.request(reqwest::Method::POST, "/v1/orders").header("prefer", "wait=0");
+        let placed = shop.jumun.send(request.json(&shop.request("tok_ok", 1))).await;
+        let id = placed.header("location").rsplit('/').next().expect("an id").to_owned();
+        if round % 2 == 0 {
+            shop.reaches(&id, "paid").await;
+        }
+        let answer = shop.jumun.command(&id, "cancel").await;
+        let entries: &[&str] = if answer.status == 200 {
+            let end = shop.reaches(&id, "cancelled").await;
+            match end["payment"]["state"].as_str() {
+                Some("refunded") => &["charge", "refund"],
+                Some("none" | "cancelled") => &[],
+                other => panic!("{other:?} in {end:#?}"),
+            }
+        } else {
+            let _ = answer.problem(409, "command-not-allowed");
+            sold += 1;
+            shop.reaches(&id, "in_delivery").await;
+            &["charge"]
+        };
+        assert_eq!(shop.jumun.entries(&id).await, entries, "round {round}");
+    }
+    assert_eq!(shop.shelf("chili").await, (100 - sold, 0, 100 - sold));
+}
+
+#[tokio::test]
+async fn the_engines_cancel_button_cannot_break_an_order() {
+    let shop = Shop::open(shared().await).await;
+    let id = shop.placed().await;
+    shop.reaches(&id, "in_delivery").await;
+    shop.jumun.cancel_in_engine(&id).await;
+    let cancelled = shop.reaches(&id, "cancelled").await;
+    assert_eq!(cancelled["delivery"]["state"], "cancelled");
+    assert_eq!(
+        shop.jumun.event_names(&id).await[7..],
+        ["cancellation_requested", "delivery_cancelled", "stock_released", "payment_cancelled", "order_cancelled"]
+    );
+    assert_eq!(shop.shelf("chili").await, (100, 0, 100));
+    let _ = shop.jumun.command(&id, "complete-delivery").await.problem(409, "command-not-allowed");
+}

@@ -1,0 +1,65 @@
+//! `POST /v1/orders/{id}/{command}`: who is first wins, and asking again changes nothing.
+
+use serde_json::json;
+use tests::Shop;
+
+use crate::shared;
+
+#[tokio::test]
+async fn a_repeated_command_changes_nothing() {
+    let shop = Shop::open(shared().await).await;
+    let id = shop.placed().await;
+    shop.reaches(&id, "in_delivery").await;
+    let answers = futures::future::join_all((0..4).map(|_| shop.jumun.command(&id, "complete-delivery"))).await;
+    for answer in answers {
+        assert_eq!(answer.ok()["status"], "closed");
+    }
+    let events = shop.jumun.event_names(&id).await;
+    assert_eq!(shop.jumun.command(&id, "complete-delivery").await.ok()["status"], "closed");
+    assert_eq!(shop.jumun.event_names(&id).await, events);
+}
+
+#[tokio::test]
+async fn a_command_out_of_place_is_told_what_would_be_in_place() {
+    let shop = Shop::open(shared().await).await;
+    let id = shop.placed().await;
+    shop.reaches(&id, "in_delivery").await;
+    for command in ["cancel", "accept", "reject", "confirm-deposit", "start-delivery", "confirm-receipt"] {
+        let problem = shop.jumun.command(&id, command).await.problem(409, "command-not-allowed");
+        assert_eq!(problem["status"], "in_delivery", "{command}");
+        assert_eq!(problem["allowed_commands"], json!(["complete-delivery"]), "{command}");
+    }
+    assert_eq!(shop.jumun.get(&format!("/v1/orders/{id}")).await.ok()["status"], "in_delivery");
+}
+
+#[tokio::test]
+async fn unknown_orders_and_commands_are_not_found() {
+    let shop = Shop::open(shared().await).await;
+    let id = shop.placed().await;
+    let unknown = format!("ord_{}", "0".repeat(32));
+    let _ = shop.jumun.command(&unknown, "cancel").await.problem(404, "not-found");
+    let _ = shop.jumun.command(&id, "teleport").await.problem(404, "not-found");
+    let _ = shop.jumun.command("nonsense", "cancel").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn of_a_handover_and_the_engines_cancel_exactly_one_wins() {
+    let shop = Shop::open(shared().await).await;
+    let mut closed = 0;
+    for _ in 0..20 {
+        let id = shop.placed().await;
+        shop.reaches(&id, "in_delivery").await;
+        let (answer, ()) =
+            futures::join!(shop.jumun.command(&id, "complete-delivery"), shop.jumun.cancel_in_engine(&id));
+        let (end, entries) = if answer.status == 200 {
+            closed += 1;
+            ("closed", &["charge"][..])
+        } else {
+            let _ = answer.problem(409, "command-not-allowed");
+            ("cancelled", &["charge", "refund"][..])
+        };
+        shop.reaches(&id, end).await;
+        assert_eq!(shop.jumun.entries(&id).await, entries);
+    }
+    assert_eq!(shop.shelf("chili").await, (100 - closed, 0, 100 - closed));
+}

@@ -1,0 +1,24 @@
+//! Behaviour over HTTP, against the real engine and the embedded store. Tests that break nothing share one system;
+//! each that takes a provider or a process down has a system of its own.
+
+mod bad_input;
+mod cancel;
+mod commands;
+mod contract;
+mod crash;
+mod failures;
+mod idempotency;
+mod listings;
+mod merchants;
+mod placing;
+mod start;
+mod structure;
+
+use tests::Jumun;
+use tokio::sync::OnceCell;
+
+/// The system that tests share. It stops when the test process ends.
+async fn shared() -> &'static Jumun {
+    static SHARED: OnceCell<Jumun> = OnceCell::const_new();
+    SHARED.get_or_init(Jumun::ephemeral).await
+}

@@ -1,0 +1,91 @@
+//! Journaled types, as they lie in journals that outlive this code. A changed snapshot means that open orders of an
+//! older version would not be understood: read old forms too, or drain first.
+
+use chrono::DateTime;
+use insta::assert_json_snapshot;
+
+use super::super::{Customer, Line};
+use super::*;
+use crate::{Context, Currency, Lifecycle, Money, PaymentMethod};
+
+fn placement() -> Placement {
+    let price = Money::new(9_000, Currency::KRW);
+    Placement {
+        merchant_id: "sauce-shop".parse().expect("valid"),
+        customer: Customer { name: "Kim".to_owned(), phone: "010".to_owned(), address: "Seoul".to_owned() },
+        customer_id: Some("cus_1".to_owned()),
+        lines: vec![Line {
+            sku: "chili".parse().expect("valid"),
+            name: "Chili".to_owned(),
+            unit_price: price,
+            quantity: 1,
+            line_total: price,
+        }],
+        total: price,
+        payment_method: PaymentMethod::Card,
+        note: Some("ring twice".to_owned()),
+        lifecycle: Lifecycle::preset("sauce-shop").expect("exists").clone(),
+        request_digest: "digest".to_owned(),
+    }
+}
+
+#[test]
+fn the_input_of_a_workflow() {
+    assert_json_snapshot!(PlaceOrder { placement: placement(), card_token: CardToken("tok_ok".to_owned()) });
+}
+
+#[test]
+fn the_result_of_a_step() {
+    let id = OrderId::from_bits(1);
+    let sku = || "chili".parse().expect("valid");
+    let facts = [
+        Fact::OrderPlaced(Box::new(placement())),
+        Fact::StockReserved,
+        Fact::StockUnavailable { sku: sku(), available: 1 },
+        Fact::PaymentApproved { payment_id: id.payment() },
+        Fact::PaymentDeclined { payment_id: id.payment(), reason: "card_declined".to_owned() },
+        Fact::OrderPaid,
+        Fact::StockCommitted,
+        Fact::DeliveryRequested { delivery_id: id.delivery() },
+        Fact::DeliveryStarted,
+        Fact::DeliveryCompleted,
+        Fact::OrderClosed,
+        Fact::CancellationRequested { by: Role::Customer, reason: Some("late".to_owned()) },
+        Fact::DeliveryCancelled,
+        Fact::PaymentCancelled { refunded: true },
+        Fact::StockReleased,
+        Fact::OrderCancelled,
+        Fact::OrderRejected { rejection: Rejection::PaymentDeclined { reason: "card_declined".to_owned() } },
+        Fact::OrderRejected { rejection: Rejection::OutOfStock { sku: sku(), available: 1 } },
+        Fact::OrderRejected { rejection: Rejection::Unavailable { context: Context::Payment } },
+    ];
+    let events: Vec<Event> = (1..)
+        .zip(facts)
+        .map(|(number, fact)| Event {
+            order_id: id.clone(),
+            number,
+            at: DateTime::UNIX_EPOCH,
+            step: Step::OrderPlace,
+            fact,
+        })
+        .collect();
+    assert_json_snapshot!(Heard { outcome: Outcome::Done, events });
+    let outcomes = [
+        Outcome::Nothing,
+        Outcome::Declined { reason: "card_declined".to_owned() },
+        Outcome::OutOfStock { sku: sku(), available: 1 },
+    ];
+    assert_json_snapshot!("outcomes", outcomes);
+    assert_json_snapshot!("steps", Step::ALL);
+}
+
+#[test]
+fn what_promises_hold() {
+    let request = CommandRequest { command: Command::Cancel, by: Role::Customer, reason: Some("late".to_owned()) };
+    let letter = Letter::Cancel { by: Role::Customer, reason: Some("late".to_owned()), from: "inv_1".to_owned() };
+    assert_json_snapshot!((request, letter, Letter::Closed));
+    assert_json_snapshot!(
+        "promises",
+        (Passed::By(Command::CompleteDelivery), Passed::Shut, Verdict::Accepted, Verdict::NotAllowed)
+    );
+}
