@@ -1,0 +1,21 @@
+//! Who calls. Until callers bring tokens there is one anonymous caller, and each command is asked in the role that
+//! owns it.
+
+use workflows::{Command, Role};
+
+/// The roles whose commands the caller is offered. Not the merchant's: the caller would cancel in the merchant's
+/// wider window.
+pub(crate) const ROLES: [Role; 2] = [Role::Customer, Role::Courier];
+
+/// The role in which the caller asks `command`.
+pub(crate) const fn role(command: Command) -> Role {
+    match command {
+        Command::ConfirmReceipt | Command::Cancel => Role::Customer,
+        Command::StartDelivery | Command::CompleteDelivery => Role::Courier,
+        Command::ConfirmDeposit
+        | Command::Accept
+        | Command::Reject
+        | Command::StartProduction
+        | Command::FinishProduction => Role::Merchant,
+    }
+}

@@ -1,0 +1,66 @@
+//! `/livez` and `/readyz`: whether to restart this instance, and whether to send it requests.
+
+use std::sync::Arc;
+
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+use tracing::warn;
+use workflows::OrderId;
+use workflows::order::OrderBook;
+
+use crate::ask::ask;
+use crate::engine::Engine;
+use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::tags::Tag;
+
+pub(crate) struct HealthApi {
+    pub orders: Arc<dyn OrderBook>,
+    pub engine: Engine,
+}
+
+refusals! {
+    Readiness: NotReady;
+}
+
+/// How this instance feels.
+#[derive(Object)]
+struct Health {
+    /// Always `ok`.
+    status: String,
+}
+
+impl Health {
+    fn ok() -> Json<Self> {
+        Json(Self { status: "ok".to_owned() })
+    }
+}
+
+#[OpenApi(tag = "Tag::Health")]
+impl HealthApi {
+    /// Is it alive?
+    ///
+    /// An instance that does not answer is to be restarted. What others do does not count here.
+    #[oai(path = "/livez", method = "get", operation_id = "livez")]
+    async fn livez(&self) -> Json<Health> {
+        Health::ok()
+    }
+
+    /// Is it ready?
+    ///
+    /// Orders can be read and the engine takes requests.
+    #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
+    async fn readyz(&self) -> Result<Json<Health>, Refused<Readiness>> {
+        let nobody = OrderId::from_bits(0);
+        let (orders, engine) = tokio::join!(ask("orders.read", self.orders.order(&nobody)), self.engine.health());
+        if let Err(error) = &engine {
+            warn!(%error, "engine not ready");
+        }
+        let missing = match (orders.is_ok(), engine.is_ok()) {
+            (true, true) => return Ok(Health::ok()),
+            (false, true) => "The store of orders does not answer.",
+            (true, false) => "The engine does not answer.",
+            (false, false) => "Neither the store of orders nor the engine answers.",
+        };
+        Err(Problem::new(Kind::NotReady, missing).into())
+    }
+}

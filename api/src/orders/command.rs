@@ -1,0 +1,120 @@
+//! Moving orders: a command is admitted by the rules, and decided by the order's workflow, where only one can win.
+
+use std::sync::Arc;
+
+use poem_openapi::param::{Header, Path};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use tracing::warn;
+use workflows::order::rules::{self, Admission};
+use workflows::order::workflow::{CommandRequest, Verdict};
+use workflows::order::{self, OrderBook};
+use workflows::{Command, OrderId};
+
+use super::json::{Order, allowed_commands};
+use super::read::{find, language_or_default};
+use crate::body::Maybe;
+use crate::caller;
+use crate::engine::Engine;
+use crate::headers::AcceptLanguage;
+use crate::json::CommandName;
+use crate::problem::{Kind, Members, Problem, Refused, refusals};
+use crate::tags::Tag;
+use crate::value::{Checked, Reason};
+
+pub(crate) struct CommandOrders {
+    pub orders: Arc<dyn OrderBook>,
+    pub engine: Engine,
+}
+
+refusals! {
+    CommandOrder: InvalidRequest, NotFound, CommandNotAllowed, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
+}
+
+/// What there is to say about a command.
+#[derive(Default, Object)]
+#[oai(deny_unknown_fields)]
+struct CommandBody {
+    /// Why, for those who read the order later. Kept with `cancel` and `reject`.
+    #[oai(nullable)]
+    reason: Option<Checked<Reason>>,
+}
+
+#[derive(ApiResponse)]
+enum Commanded {
+    /// The command was carried out, now or before.
+    #[oai(status = 200)]
+    Done(
+        Json<Order>,
+        /// The order's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[OpenApi(prefix_path = "/v1/orders", tag = "Tag::Orders")]
+impl CommandOrders {
+    /// Ask something of an order
+    ///
+    /// `cancel` calls it off while its lifecycle lets the caller; everything that was done is undone.
+    /// `complete-delivery` reports that the goods were handed over. `allowed_commands` of the order says which commands
+    /// it takes now. Repeating a command that was carried out changes nothing and answers 200. Of two commands that
+    /// exclude each other exactly one wins.
+    #[oai(path = "/:order_id/:command", method = "post", operation_id = "command_order")]
+    async fn command(
+        &self,
+        /// The order's id.
+        order_id: Path<Checked<OrderId>>,
+        /// What is asked.
+        command: Path<CommandName>,
+        /// The language of `status_label`: `ko` or `en`.
+        #[oai(name = "Accept-Language")]
+        language: Header<Option<Checked<AcceptLanguage>>>,
+        body: Maybe<CommandBody>,
+    ) -> Result<Commanded, Refused<CommandOrder>> {
+        let Checked(id) = order_id.0;
+        let reason = body.0.and_then(|body| body.reason).map(|Checked(Reason(reason))| reason);
+        let order = self.carry_out(&id, command.0.into(), reason).await?;
+        let order = Order::new(order, language_or_default(language.0));
+        let tag = order.tag();
+        Ok(Commanded::Done(Json(order), tag))
+    }
+}
+
+impl CommandOrders {
+    /// The order after the command.
+    async fn carry_out(&self, id: &OrderId, command: Command, reason: Option<String>) -> Result<order::Order, Problem> {
+        let by = caller::role(command);
+        let order = find(&*self.orders, id).await?;
+        match rules::admit(&order, by, command) {
+            Admission::CarriedOut => return Ok(order),
+            Admission::NotAllowed => return Err(not_allowed(&order)),
+            Admission::Allowed => {}
+        }
+        let verdict = self.engine.command(id, CommandRequest { command, by, reason }).await.map_err(|error| {
+            warn!(order_id = %id, ?command, %error, "command not carried to the order");
+            Problem::new(
+                Kind::TryAgainLater,
+                "The order cannot be reached right now. Please send the command again: it takes effect once only.",
+            )
+        })?;
+        let order = find(&*self.orders, id).await?;
+        // Somebody else may have asked the same a moment earlier.
+        let carried_out = verdict == Verdict::Accepted || rules::admit(&order, by, command) == Admission::CarriedOut;
+        if carried_out { Ok(order) } else { Err(not_allowed(&order)) }
+    }
+}
+
+fn not_allowed(order: &order::Order) -> Problem {
+    let allowed = allowed_commands(order);
+    let detail = match allowed.as_slice() {
+        [] => "The order takes no command from you now.",
+        _ => "The order does not take this command now; `allowed_commands` says which it takes.",
+    };
+    Problem::new(Kind::CommandNotAllowed, detail).with(Members {
+        order_id: Some(Checked(order.id.clone())),
+        status: Some(order.status.into()),
+        allowed_commands: Some(allowed),
+        ..Members::default()
+    })
+}

@@ -1,0 +1,266 @@
+//! An order in JSON: the whole picture on one screen.
+
+use chrono::{DateTime, Utc};
+use poem_openapi::Object;
+use poem_openapi::registry::MetaSchema;
+use serde_json::Value as Json;
+use workflows::order::{self, Event, Fact, Language, rules};
+use workflows::{DeliveryId, MerchantId, OrderId, PaymentId, Sku};
+
+use crate::caller;
+use crate::json::{CommandName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName, StatusName};
+use crate::value::{Address, Checked, CustomerName, Phone, Value, Written};
+
+/// An order, as the caller sees it now.
+#[derive(Object)]
+pub(crate) struct Order {
+    /// The order's id.
+    pub id: Checked<OrderId>,
+    /// Who sells.
+    pub merchant_id: Checked<MerchantId>,
+    /// Whom it is for.
+    pub customer: Customer,
+    /// What was ordered, priced when it was placed.
+    pub lines: Vec<Line>,
+    /// What it costs: the sum of the lines.
+    pub total: Money,
+    /// What the customer wants the merchant to know.
+    #[oai(nullable)]
+    pub note: Option<String>,
+    /// Where it is in its life.
+    pub status: StatusName,
+    /// The status for people, in the language of `Accept-Language` (`ko` or `en`).
+    pub status_label: String,
+    /// Its payment.
+    pub payment: Payment,
+    /// Its delivery; null until one is requested.
+    #[oai(nullable)]
+    pub delivery: Option<Delivery>,
+    /// Its coupon; null where its lifecycle has none.
+    #[oai(nullable)]
+    pub coupon: Option<Coupon>,
+    /// Why it was rejected or cancelled, in words.
+    #[oai(nullable)]
+    pub reason: Option<String>,
+    /// The name of the lifecycle that it was placed under.
+    pub lifecycle: String,
+    /// When it was placed.
+    pub placed_at: Checked<DateTime<Utc>>,
+    /// When something last became true of it.
+    pub updated_at: Checked<DateTime<Utc>>,
+    /// The number of its last event; also the `ETag`.
+    pub version: u32,
+    /// The commands that it takes from the caller now.
+    pub allowed_commands: Vec<CommandName>,
+    /// When the gate that it waits at opens by itself.
+    #[oai(nullable)]
+    pub deadline: Option<Checked<DateTime<Utc>>>,
+}
+
+/// Whom an order is for.
+#[derive(Clone, Object)]
+#[oai(deny_unknown_fields)]
+pub(crate) struct Customer {
+    /// Who receives it.
+    pub name: Checked<CustomerName>,
+    /// How to reach them on the way.
+    pub phone: Checked<Phone>,
+    /// Where to bring it.
+    pub address: Checked<Address>,
+}
+
+/// One line of an order.
+#[derive(Object)]
+#[allow(clippy::struct_field_names, reason = "`line_total` is what callers know it by")]
+pub(crate) struct Line {
+    /// The product.
+    pub sku: Checked<Sku>,
+    /// What it was called when the order was placed.
+    pub name: String,
+    /// What one piece cost when the order was placed.
+    pub unit_price: Money,
+    /// How many pieces.
+    pub quantity: u32,
+    /// `unit_price` times `quantity`.
+    pub line_total: Money,
+}
+
+/// An order's payment.
+#[derive(Object)]
+#[oai(rename = "OrderPayment")]
+pub(crate) struct Payment {
+    /// The payment's id.
+    pub id: Checked<PaymentId>,
+    /// How it is paid.
+    pub method: PaymentMethodName,
+    /// Where the money is.
+    pub state: PaymentStateName,
+}
+
+/// An order's delivery.
+#[derive(Object)]
+#[oai(rename = "OrderDelivery")]
+pub(crate) struct Delivery {
+    /// The delivery's id.
+    pub id: Checked<DeliveryId>,
+    /// How far it is.
+    pub state: DeliveryStateName,
+}
+
+/// An order's coupon.
+#[derive(Object)]
+#[oai(rename = "OrderCoupon")]
+pub(crate) struct Coupon {
+    /// The coupon's id.
+    pub id: String,
+    /// What it is good for.
+    pub kind: String,
+    /// Whether it can be used.
+    pub state: String,
+}
+
+impl Order {
+    pub(crate) fn new(order: order::Order, language: Language) -> Self {
+        let allowed_commands = allowed_commands(&order);
+        Self {
+            id: Checked(order.id),
+            merchant_id: Checked(order.merchant_id),
+            customer: order.customer.into(),
+            lines: order.lines.into_iter().map(Line::from).collect(),
+            total: order.total.into(),
+            note: order.note,
+            status: order.status.into(),
+            status_label: order.status.label(language).to_owned(),
+            payment: Payment {
+                id: Checked(order.payment.id),
+                method: order.payment.method.into(),
+                state: order.payment.state.into(),
+            },
+            delivery: order
+                .delivery
+                .map(|order::OrderDelivery { id, state }| Delivery { id: Checked(id), state: state.into() }),
+            coupon: None,
+            reason: order.reason,
+            lifecycle: order.lifecycle,
+            placed_at: Checked(order.placed_at),
+            updated_at: Checked(order.updated_at),
+            version: order.version,
+            allowed_commands,
+            deadline: order.deadline.map(Checked),
+        }
+    }
+
+    /// The `ETag`: it changes with every event.
+    pub(crate) fn tag(&self) -> String {
+        format!("\"{}\"", self.version)
+    }
+}
+
+/// The commands that the order takes from the caller now.
+pub(crate) fn allowed_commands(order: &order::Order) -> Vec<CommandName> {
+    rules::allowed_commands(order, &caller::ROLES).into_iter().map(CommandName::from).collect()
+}
+
+impl From<order::Customer> for Customer {
+    fn from(customer: order::Customer) -> Self {
+        Self {
+            name: Checked(CustomerName(customer.name)),
+            phone: Checked(Phone(customer.phone)),
+            address: Checked(Address(customer.address)),
+        }
+    }
+}
+
+impl From<Customer> for order::Customer {
+    fn from(customer: Customer) -> Self {
+        Self { name: customer.name.0.0, phone: customer.phone.0.0, address: customer.address.0.0 }
+    }
+}
+
+impl From<order::Line> for Line {
+    fn from(line: order::Line) -> Self {
+        Self {
+            sku: Checked(line.sku),
+            name: line.name,
+            unit_price: line.unit_price.into(),
+            quantity: line.quantity,
+            line_total: line.line_total.into(),
+        }
+    }
+}
+
+/// A fact about an order.
+#[derive(Object)]
+#[oai(rename = "Event")]
+pub(crate) struct EventJson {
+    /// The event's id: the order's, a slash, and the number.
+    pub id: String,
+    /// The order that it is about.
+    pub order_id: Checked<OrderId>,
+    /// Its number among the order's events, from 1 without gaps.
+    pub number: u32,
+    /// What became true, for example `order_paid`.
+    #[oai(rename = "type")]
+    pub kind: String,
+    /// When it was recorded.
+    pub at: Checked<DateTime<Utc>>,
+    /// The step that made it true, as `context.verb`.
+    pub step: String,
+    /// What there is to know about it; its fields depend on `type`.
+    pub data: Checked<Data>,
+}
+
+/// What there is to know about an event.
+pub(crate) struct Data(serde_json::Map<String, Json>);
+
+impl From<Event> for EventJson {
+    fn from(event: Event) -> Self {
+        Self {
+            id: format!("{}/{}", event.order_id, event.number),
+            number: event.number,
+            kind: event.fact.name().to_owned(),
+            at: Checked(event.at),
+            step: event.step.name().to_owned(),
+            data: Checked(Data::of(&event.fact)),
+            order_id: Checked(event.order_id),
+        }
+    }
+}
+
+impl Data {
+    fn of(fact: &Fact) -> Self {
+        let mut data = match serde_json::to_value(fact) {
+            Ok(Json::Object(mut fact)) => match fact.remove("data") {
+                Some(Json::Object(data)) => data,
+                _ => serde_json::Map::new(),
+            },
+            _ => serde_json::Map::new(),
+        };
+        // How a repeated request is known again is nobody's business.
+        data.remove("request_digest");
+        Self(data)
+    }
+}
+
+impl Value for Data {
+    const NAME: &'static str = "event data";
+    const FORM: &'static str = "an object";
+
+    fn schema() -> MetaSchema {
+        MetaSchema::new("object")
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
+    }
+
+    fn from_json(json: &Json) -> Option<Self> {
+        json.as_object().cloned().map(Self)
+    }
+}
+
+impl Written for Data {
+    fn to_json(&self) -> Json {
+        Json::Object(self.0.clone())
+    }
+}

@@ -1,0 +1,185 @@
+//! Reading orders: from the book of orders alone, so that it works whatever else is down.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use workflows::order::{Language, OrderBook, OrderFilter};
+use workflows::{MerchantId, OrderId};
+
+use super::cursor;
+use super::json::{EventJson, Order};
+use crate::ask::ask;
+use crate::headers::{AcceptLanguage, IfNoneMatch};
+use crate::json::StatusName;
+use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::tags::Tag;
+use crate::value::{Checked, CustomerId, EventNumber, Limit};
+
+pub(crate) struct ReadOrders {
+    pub orders: Arc<dyn OrderBook>,
+}
+
+refusals! {
+    ListOrders: InvalidRequest, InvalidCursor, TryAgainLater;
+    GetOrder: NotFound, TryAgainLater;
+    ListOrderEvents: InvalidRequest, NotFound, TryAgainLater;
+}
+
+/// A page of orders, newest first.
+#[derive(Object)]
+struct OrderPage {
+    /// The orders.
+    items: Vec<Order>,
+    /// Where the next page begins; null on the last page.
+    #[oai(nullable)]
+    next_cursor: Option<String>,
+}
+
+/// A page of an order's events, oldest first.
+#[derive(Object)]
+struct EventPage {
+    /// The events.
+    items: Vec<EventJson>,
+    /// The `after` of the next page; null on the last page.
+    #[oai(nullable)]
+    next_after: Option<u32>,
+}
+
+#[derive(ApiResponse)]
+#[allow(clippy::large_enum_variant, reason = "it is written at once")]
+enum OrderFound {
+    /// The order.
+    #[oai(status = 200)]
+    Changed(
+        Json<Order>,
+        /// The order's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+    /// The order is still the one that `If-None-Match` names.
+    #[oai(status = 304)]
+    Unchanged(
+        /// The order's version.
+        #[oai(header = "ETag")]
+        String,
+    ),
+}
+
+#[OpenApi(prefix_path = "/v1/orders", tag = "Tag::Orders")]
+impl ReadOrders {
+    /// List orders
+    ///
+    /// Orders that match all of the filters, newest first, one page at a time.
+    #[oai(path = "/", method = "get", operation_id = "list_orders")]
+    #[allow(clippy::too_many_arguments, reason = "one for each filter")]
+    async fn list(
+        &self,
+        /// Only orders at this status.
+        status: Query<Option<StatusName>>,
+        /// Only orders of this merchant.
+        merchant_id: Query<Option<Checked<MerchantId>>>,
+        /// Only orders of this customer.
+        customer_id: Query<Option<Checked<CustomerId>>>,
+        /// Only orders placed after this time.
+        placed_after: Query<Option<Checked<DateTime<Utc>>>>,
+        /// Only orders placed before this time.
+        placed_before: Query<Option<Checked<DateTime<Utc>>>>,
+        /// How many orders a page may have.
+        #[oai(default = "Limit::of_50")]
+        limit: Query<Checked<Limit>>,
+        /// The `next_cursor` of the page before.
+        #[oai(validator(max_length = 200))]
+        cursor: Query<Option<String>>,
+        /// The language of `status_label`: `ko` or `en`.
+        #[oai(name = "Accept-Language")]
+        language: Header<Option<Checked<AcceptLanguage>>>,
+    ) -> Result<Json<OrderPage>, Refused<ListOrders>> {
+        let Checked(Limit(limit)) = limit.0;
+        let beyond = cursor.0.map(|cursor| cursor::read(&cursor).ok_or_else(invalid_cursor)).transpose()?;
+        let filter = OrderFilter {
+            status: status.0.map(Into::into),
+            merchant_id: merchant_id.0.map(|Checked(id)| id),
+            customer_id: customer_id.0.map(|Checked(id)| id.0),
+            placed_after: placed_after.0.map(|Checked(time)| time),
+            placed_before: placed_before.0.map(|Checked(time)| time),
+            beyond,
+            // One more tells whether there is another page.
+            limit: limit + 1,
+        };
+        let mut orders = ask("orders.list", self.orders.orders(&filter)).await.map_err(Problem::from)?;
+        let more = orders.len() > limit as usize;
+        orders.truncate(limit as usize);
+        let last = orders.last().filter(|_| more);
+        let next_cursor = last.map(|order| cursor::write(&(order.placed_at, order.id.clone())));
+        let language = language_or_default(language.0);
+        let items = orders.into_iter().map(|order| Order::new(order, language)).collect();
+        Ok(Json(OrderPage { items, next_cursor }))
+    }
+
+    /// Read an order
+    ///
+    /// The whole picture on one screen: lines, status, payment, delivery, and what can be done next.
+    #[oai(path = "/:order_id", method = "get", operation_id = "get_order")]
+    async fn get(
+        &self,
+        /// The order's id.
+        order_id: Path<Checked<OrderId>>,
+        /// The versions that the caller has: 304 if the order is still one of them.
+        #[oai(name = "If-None-Match")]
+        known: Header<Option<Checked<IfNoneMatch>>>,
+        /// The language of `status_label`: `ko` or `en`.
+        #[oai(name = "Accept-Language")]
+        language: Header<Option<Checked<AcceptLanguage>>>,
+    ) -> Result<OrderFound, Refused<GetOrder>> {
+        let Checked(id) = order_id.0;
+        let order = find(&*self.orders, &id).await?;
+        let order = Order::new(order, language_or_default(language.0));
+        let tag = order.tag();
+        let unchanged = known.0.is_some_and(|Checked(known)| known.has(&tag));
+        Ok(if unchanged { OrderFound::Unchanged(tag) } else { OrderFound::Changed(Json(order), tag) })
+    }
+
+    /// List an order's events
+    ///
+    /// Everything that became true of the order, in the order in which it did, numbered from 1 without gaps.
+    #[oai(path = "/:order_id/events", method = "get", operation_id = "list_order_events")]
+    async fn events(
+        &self,
+        /// The order's id.
+        order_id: Path<Checked<OrderId>>,
+        /// Only events with a greater number.
+        #[oai(default = "EventNumber::none")]
+        after: Query<Checked<EventNumber>>,
+        /// How many events a page may have.
+        #[oai(default = "Limit::of_200")]
+        limit: Query<Checked<Limit>>,
+    ) -> Result<Json<EventPage>, Refused<ListOrderEvents>> {
+        let Checked(id) = order_id.0;
+        let (Checked(EventNumber(after)), Checked(Limit(limit))) = (after.0, limit.0);
+        let events = self.orders.events(&id, after, limit + 1);
+        let mut events = ask("orders.events", events).await.map_err(Problem::from)?;
+        if events.is_empty() {
+            find(&*self.orders, &id).await?;
+        }
+        let more = events.len() > limit as usize;
+        events.truncate(limit as usize);
+        let next_after = events.last().filter(|_| more).map(|event| event.number);
+        Ok(Json(EventPage { items: events.into_iter().map(EventJson::from).collect(), next_after }))
+    }
+}
+
+/// The order of that id.
+pub(crate) async fn find(orders: &dyn OrderBook, id: &OrderId) -> Result<workflows::Order, Problem> {
+    ask("orders.read", orders.order(id)).await?.ok_or_else(|| Problem::not_found(format_args!("order {id}")))
+}
+
+pub(crate) fn language_or_default(language: Option<Checked<AcceptLanguage>>) -> Language {
+    language.map_or(Language::English, |Checked(AcceptLanguage(language))| language)
+}
+
+fn invalid_cursor() -> Problem {
+    Problem::new(Kind::InvalidCursor, "Pass `next_cursor` of the page before as it is, or none for the first page.")
+}

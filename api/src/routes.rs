@@ -1,0 +1,68 @@
+//! The routes: those of the API, which its document lists, and those of the document itself. A test holds the table.
+
+use std::collections::{BTreeSet, HashMap};
+
+use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::http::{Method, StatusCode, header};
+use poem::middleware::{CatchPanic, SetHeader};
+use poem::web::{Html, Redirect};
+use poem::{EndpointExt, IntoEndpoint, Response};
+use poem_openapi::OpenApi;
+use poem_openapi::registry::{MetaApi, Registry};
+
+use crate::document::{self, Document};
+use crate::{framework, limits};
+
+type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
+
+/// `api` and its document, behind everything that applies to all routes.
+pub(crate) fn mount<T: OpenApi + 'static>(api: T) -> BoxEndpoint<'static> {
+    document::service(Routes(api))
+        .into_endpoint()
+        .around(framework::naming_verbs)
+        .before(limits::bounded)
+        .with(CatchPanic::new().with_handler(framework::panicked))
+        .catch_all_error(framework::told)
+        .with(SetHeader::new().overriding("x-content-type-options", "nosniff").overriding("vary", "accept-language"))
+        .boxed()
+}
+
+struct Routes<T>(T);
+
+impl<T: OpenApi> OpenApi for Routes<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, table: &mut Table) {
+        let Document { json, html } = Document::of::<T>();
+        self.0.add_routes(table);
+        let mut page = |path: &str, page: BoxEndpoint<'static>| {
+            table.insert(path.to_owned(), HashMap::from([(Method::GET, page)]));
+        };
+        page("/", make_sync(|_| Redirect::temporary("/docs")).map_to_response().boxed());
+        page("/docs", make_sync(move |_| Html(html.clone())).map_to_response().boxed());
+        page(
+            "/openapi.json",
+            make_sync(move |_| Response::builder().content_type("application/json").body(json.clone())).boxed(),
+        );
+        table.values_mut().for_each(answer_options);
+    }
+}
+
+/// OPTIONS names the verbs that a path takes.
+fn answer_options(verbs: &mut HashMap<Method, BoxEndpoint<'static>>) {
+    let mut allow: BTreeSet<String> = verbs.keys().map(Method::to_string).collect();
+    if verbs.contains_key(&Method::GET) {
+        allow.insert(Method::HEAD.to_string());
+    }
+    allow.insert(Method::OPTIONS.to_string());
+    let allow = Vec::from_iter(allow).join(", ");
+    let options =
+        make_sync(move |_| Response::builder().status(StatusCode::NO_CONTENT).header(header::ALLOW, &allow).finish());
+    verbs.insert(Method::OPTIONS, options.boxed());
+}

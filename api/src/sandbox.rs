@@ -1,0 +1,110 @@
+//! `/v1/sandbox`: makes built-in providers misbehave. Exists in local mode only.
+
+use std::sync::Arc;
+
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{Enum, Object, OpenApi};
+use workflows::Context;
+use workflows::sandbox::{Mode, Sandbox};
+
+use crate::json::ContextName;
+use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::tags::Tag;
+use crate::value::{Checked, DelayMs};
+
+pub(crate) struct SandboxApi {
+    pub sandbox: Arc<dyn Sandbox>,
+}
+
+refusals! {
+    PutSandbox: InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType;
+}
+
+/// How a built-in provider behaves, for its activities and for its queries.
+#[derive(Object)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none)]
+struct SandboxMode {
+    /// Whether and how it answers.
+    mode: ModeName,
+    /// By how many milliseconds each answer is late. For `slow`, and only there.
+    #[oai(nullable)]
+    delay_ms: Option<Checked<DelayMs>>,
+}
+
+/// Whether and how a provider answers.
+#[derive(Enum)]
+#[oai(rename = "Mode", rename_all = "snake_case")]
+enum ModeName {
+    Up,
+    Down,
+    Slow,
+}
+
+/// How each built-in provider behaves.
+#[derive(Object)]
+struct SandboxModes {
+    /// The payment provider.
+    payment: SandboxMode,
+    /// The stock provider.
+    stock: SandboxMode,
+    /// The delivery provider.
+    delivery: SandboxMode,
+}
+
+#[OpenApi(prefix_path = "/v1/sandbox", tag = "Tag::Sandbox")]
+impl SandboxApi {
+    /// Read the modes
+    #[oai(path = "/", method = "get", operation_id = "get_sandbox")]
+    async fn get(&self) -> Json<SandboxModes> {
+        Json(self.modes())
+    }
+
+    /// Set a provider's mode
+    ///
+    /// From now on, until it is set again or the process ends.
+    #[oai(path = "/:context", method = "put", operation_id = "put_sandbox")]
+    async fn put(
+        &self,
+        /// Whose provider.
+        context: Path<ContextName>,
+        body: Json<SandboxMode>,
+    ) -> Result<Json<SandboxModes>, Refused<PutSandbox>> {
+        let mode = Mode::try_from(body.0)?;
+        self.sandbox.set_mode(context.0.into(), mode);
+        Ok(Json(self.modes()))
+    }
+}
+
+impl SandboxApi {
+    fn modes(&self) -> SandboxModes {
+        let mode = |context| self.sandbox.mode(context).into();
+        SandboxModes { payment: mode(Context::Payment), stock: mode(Context::Stock), delivery: mode(Context::Delivery) }
+    }
+}
+
+impl TryFrom<SandboxMode> for Mode {
+    type Error = Problem;
+
+    fn try_from(wanted: SandboxMode) -> Result<Self, Problem> {
+        match (wanted.mode, wanted.delay_ms) {
+            (ModeName::Up, None) => Ok(Self::Up),
+            (ModeName::Down, None) => Ok(Self::Down),
+            (ModeName::Slow, Some(Checked(DelayMs(delay_ms)))) => Ok(Self::Slow { delay_ms }),
+            (ModeName::Slow, None) => Err(Problem::new(Kind::InvalidRequest, "Mode `slow` needs `delay_ms`.")),
+            (ModeName::Up | ModeName::Down, Some(_)) => {
+                Err(Problem::new(Kind::InvalidRequest, "Only mode `slow` takes `delay_ms`."))
+            }
+        }
+    }
+}
+
+impl From<Mode> for SandboxMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Up => Self { mode: ModeName::Up, delay_ms: None },
+            Mode::Down => Self { mode: ModeName::Down, delay_ms: None },
+            Mode::Slow { delay_ms } => Self { mode: ModeName::Slow, delay_ms: Some(Checked(DelayMs(delay_ms))) },
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The chapters of the documentation.
+
+use poem_openapi::Tags;
+
+#[derive(Tags)]
+pub(crate) enum Tag {
+    /// Place, follow and move orders.
+    Orders,
+    /// Who sells.
+    Merchants,
+    /// What is sold, at what price, and how much of it there is.
+    Products,
+    /// How orders live, as data.
+    Lifecycles,
+    /// The contexts' own data. A context that is down answers 503 here while orders go on.
+    Contexts,
+    /// How this instance feels.
+    Health,
+    /// Make built-in providers misbehave. In local mode only.
+    Sandbox,
+}

@@ -1,0 +1,130 @@
+//! What jumun says: data on standard output, everything else on standard error. A reader that has gone away is no
+//! reason to stop.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::demo;
+
+/// Where everything is, once it runs. With `--json` this is the line on standard output.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Ready {
+    pub(crate) api: String,
+    pub(crate) docs: String,
+    pub(crate) engine_ui: String,
+    pub(crate) engine_ingress: String,
+    pub(crate) engine_admin: String,
+    pub(crate) worker: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) pid: u32,
+    /// The engine's process as it is now; another one takes its place when it dies.
+    pub(crate) engine_pid: Option<u32>,
+    #[serde(skip)]
+    pub(crate) keeps_data: bool,
+}
+
+/// One line of JSON, or a page for a person.
+pub(crate) fn ready(ready: &Ready, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, ready)?;
+        writeln!(out)?;
+    } else {
+        page(ready, &mut out)?;
+    }
+    out.flush()
+}
+
+fn page(ready: &Ready, out: &mut impl Write) -> io::Result<()> {
+    let Ready { api, docs, engine_ui, data_dir, .. } = ready;
+    let fate = if ready.keeps_data { "kept; the next start carries on with it" } else { "removed in the end" };
+    let (merchant, sku) = (demo::MERCHANT, demo::SKU);
+    write!(
+        out,
+        r#"jumun is running.
+
+  API        {api}
+  API docs   {docs}
+  engine UI  {engine_ui}
+  data       {data} ({fate})
+
+Place a first order (again with the same Idempotency-Key: the same order):
+
+  curl -i {api}/v1/orders \
+    -H 'Content-Type: application/json' -H 'Idempotency-Key: first-order' \
+    -d '{{"merchant_id": "{merchant}",
+         "customer": {{"name": "Kim Minji", "phone": "+82 10 1234 5678", "address": "12 Sejong-daero, Seoul"}},
+         "lines": [{{"sku": "{sku}", "quantity": 2}}],
+         "payment": {{"method": "card", "card_token": "tok_ok"}}}}'
+
+Stop with Ctrl-C.
+"#,
+        data = data_dir.display(),
+    )
+}
+
+/// A line about what goes on.
+pub(crate) fn progress(line: impl Display) {
+    // Nobody is left to be told that nobody listens.
+    let _ = writeln!(io::stderr().lock(), "jumun: {line}");
+}
+
+/// An error with what caused it, as far as it does not say that itself.
+pub(crate) fn error(error: &dyn std::error::Error) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    progress(format_args!("error: {text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn somewhere() -> Ready {
+        Ready {
+            api: "http://127.0.0.1:8088".to_owned(),
+            docs: "http://127.0.0.1:8088/docs".to_owned(),
+            engine_ui: "http://127.0.0.1:9070/ui/".to_owned(),
+            engine_ingress: "http://127.0.0.1:8080".to_owned(),
+            engine_admin: "http://127.0.0.1:9070".to_owned(),
+            worker: "http://127.0.0.1:9080".to_owned(),
+            data_dir: "/tmp/jumun".into(),
+            pid: 1,
+            engine_pid: Some(2),
+            keeps_data: true,
+        }
+    }
+
+    #[test]
+    fn the_curl_on_the_page_carries_json() {
+        let mut page = Vec::new();
+        super::page(&somewhere(), &mut page).expect("writes");
+        let page = String::from_utf8(page).expect("is text");
+        let body = page.split('\'').find(|part| part.starts_with('{')).expect("a body");
+        let body: serde_json::Value = serde_json::from_str(body).expect("is JSON");
+        assert_eq!(body["merchant_id"], demo::MERCHANT);
+        assert!(page.contains("curl -i http://127.0.0.1:8088/v1/orders"));
+    }
+
+    #[test]
+    fn the_machine_s_line_names_everything() {
+        let line = serde_json::to_value(somewhere()).expect("is JSON");
+        let keys: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut expected =
+            ["api", "docs", "engine_ui", "engine_ingress", "engine_admin", "worker", "data_dir", "pid", "engine_pid"];
+        expected.sort_unstable();
+        let mut keys = keys;
+        keys.sort_unstable();
+        assert_eq!(keys, expected);
+    }
+}
