@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{error, warn};
 use workflows::{Context, ProviderError};
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Refusals, Refused};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -55,5 +55,11 @@ impl From<Unanswered> for Problem {
             Unanswered::Unavailable => Self::try_again_later(),
             Unanswered::Impossible => Self::internal(),
         }
+    }
+}
+
+impl<R: Refusals> From<Unanswered> for Refused<R> {
+    fn from(unanswered: Unanswered) -> Self {
+        Problem::from(unanswered).into()
     }
 }

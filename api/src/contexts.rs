@@ -111,8 +111,8 @@ impl ContextsApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Payment>>, Refused<ListPayments>> {
-        let order_id = order_id.0.map(|Checked(id)| id);
-        let payments = self.payments.payments(order_id.as_ref(), limit.0.0.0);
+        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
+        let payments = self.payments.payments(order_id.as_ref(), limit);
         let payments = ask("payment.list", payments).await.map_err(|unanswered| unanswered.by(Context::Payment))?;
         Ok(Json(payments.into_iter().map(Payment::from).collect()))
     }
@@ -129,8 +129,8 @@ impl ContextsApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Delivery>>, Refused<ListDeliveries>> {
-        let order_id = order_id.0.map(|Checked(id)| id);
-        let deliveries = self.deliveries.deliveries(order_id.as_ref(), limit.0.0.0);
+        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
+        let deliveries = self.deliveries.deliveries(order_id.as_ref(), limit);
         let deliveries =
             ask("delivery.list", deliveries).await.map_err(|unanswered| unanswered.by(Context::Delivery))?;
         Ok(Json(deliveries.into_iter().map(Delivery::from).collect()))

@@ -1,4 +1,4 @@
-//! The `OpenAPI` document and its browsable form, which loads nothing from elsewhere.
+//! The OpenAPI document and its browsable form, which loads nothing from elsewhere.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use poem_openapi::registry::{MetaApi, MetaPath, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::Value as Json;
 
-use crate::problem::Kind;
+use crate::kind::Kind;
 
 const INTRODUCTION: &str = "\
 Runs the life of an order: placed, paid, brought and closed, or undone. \
@@ -113,9 +113,8 @@ fn polish_responses(document: &mut Json) {
     for response in responses.flat_map(|responses| responses.values_mut()) {
         if let Some(kinds) = response.pointer("/content/application~1problem+json/schema/allOf/1/properties/type/enum")
         {
-            let kinds = Kind::ALL
-                .into_iter()
-                .filter(|kind| kinds.as_array().is_some_and(|uris| uris.contains(&kind.uri().into())));
+            let kinds =
+                Kind::ALL.iter().filter(|kind| kinds.as_array().is_some_and(|uris| uris.contains(&kind.uri().into())));
             let lines: Vec<_> = kinds.map(|kind| format!("`{}`: {}", kind.uri(), kind.when())).collect();
             response["description"] = lines.join("\n\n").into();
         }

@@ -9,7 +9,8 @@ use poem::{Endpoint, IntoResponse, Request, Response};
 use poem_openapi::error::{ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError};
 use tracing::error;
 
-use crate::problem::{Kind, Problem};
+use crate::kind::Kind;
+use crate::problem::Problem;
 
 /// The answer to a request that no handler answered.
 pub(crate) async fn told(error: poem::Error) -> Response {
@@ -85,6 +86,8 @@ pub(crate) async fn naming_verbs<E: Endpoint<Output = Response>>(
 
 #[cfg(test)]
 mod tests {
+    use poem::http::StatusCode;
+
     use super::*;
 
     #[test]
@@ -99,6 +102,16 @@ mod tests {
             ("EOF while parsing a value at line 1 column 0", "EOF while parsing a value at line 1 column 0"),
         ] {
             assert_eq!(readable(reason), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn no_cause_is_told() {
+        let failed = poem::Error::from_string("secret", StatusCode::INTERNAL_SERVER_ERROR);
+        for response in [told(failed).await, panicked(Box::new("secret"))] {
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = response.into_body().into_string().await.expect("text");
+            assert!(body.contains("/problems/internal") && !body.contains("secret"), "{body}");
         }
     }
 }

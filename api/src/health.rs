@@ -1,17 +1,23 @@
 //! `/livez` and `/readyz`: whether to restart this instance, and whether to send it requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
+use tokio::time::timeout;
 use tracing::warn;
 use workflows::OrderId;
 use workflows::order::OrderBook;
 
 use crate::ask::ask;
 use crate::engine::Engine;
-use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
+
+/// Probes are asked often and give up early.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) struct HealthApi {
     pub orders: Arc<dyn OrderBook>,
@@ -51,16 +57,17 @@ impl HealthApi {
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(&self) -> Result<Json<Health>, Refused<Readiness>> {
         let nobody = OrderId::from_bits(0);
-        let (orders, engine) = tokio::join!(ask("orders.read", self.orders.order(&nobody)), self.engine.health());
-        if let Err(error) = &engine {
-            warn!(%error, "engine not ready");
-        }
-        let missing = match (orders.is_ok(), engine.is_ok()) {
+        let (orders, engine) = tokio::join!(
+            timeout(PATIENCE, ask("orders.read", self.orders.order(&nobody))),
+            timeout(PATIENCE, self.engine.health())
+        );
+        let missing = match (matches!(orders, Ok(Ok(_))), matches!(engine, Ok(Ok(())))) {
             (true, true) => return Ok(Health::ok()),
             (false, true) => "The store of orders does not answer.",
             (true, false) => "The engine does not answer.",
             (false, false) => "Neither the store of orders nor the engine answers.",
         };
+        warn!(missing, "not ready");
         Err(Problem::new(Kind::NotReady, missing).into())
     }
 }

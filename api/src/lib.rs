@@ -13,6 +13,7 @@ mod framework;
 mod headers;
 mod health;
 mod json;
+mod kind;
 mod limits;
 mod merchants;
 mod orders;
@@ -71,7 +72,7 @@ pub fn app(deps: Deps) -> BoxEndpoint<'static> {
     }
 }
 
-/// The `OpenAPI` document; `local`: with the sandbox.
+/// The OpenAPI document; `local`: with the sandbox.
 #[must_use]
 pub fn openapi(local: bool) -> String {
     if local { Document::of::<LocalApi>().json } else { Document::of::<Api>().json }

@@ -4,7 +4,8 @@ use poem::error::ReadBodyError;
 use poem::http::header::CONTENT_LENGTH;
 use poem::{Body, Request};
 
-use crate::problem::{Kind, Problem};
+use crate::kind::Kind;
+use crate::problem::Problem;
 
 const BODY_LIMIT: usize = 64 * 1024;
 

@@ -13,7 +13,8 @@ use workflows::{Currency, Lifecycle, MerchantId};
 
 use crate::ask::ask;
 use crate::json::List;
-use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, LifecycleName, MerchantName, Value, Written};
 
@@ -99,7 +100,7 @@ impl MerchantsApi {
         let LifecycleName(lifecycle) = body.lifecycle.0;
         let lifecycle = Lifecycle::preset(&lifecycle).ok_or_else(unknown_lifecycle)?.clone();
         let put = MerchantPut { id: merchant_id.0.0, name: body.name.0.0, currency: body.currency.0, lifecycle };
-        let (merchant, created) = ask("merchants.put", self.merchants.put(&put)).await.map_err(Problem::from)?;
+        let (merchant, created) = ask("merchants.put", self.merchants.put(&put)).await?;
         let location = format!("/v1/merchants/{}", merchant.id);
         let merchant = Json(merchant.into());
         Ok(if created { MerchantSaved::Created(merchant, location) } else { MerchantSaved::Replaced(merchant) })
@@ -110,7 +111,7 @@ impl MerchantsApi {
     /// All of them, by id.
     #[oai(path = "/", method = "get", operation_id = "list_merchants")]
     async fn list(&self) -> Result<Json<List<Merchant>>, Refused<ListMerchants>> {
-        let merchants = ask("merchants.list", self.merchants.list()).await.map_err(Problem::from)?;
+        let merchants = ask("merchants.list", self.merchants.list()).await?;
         Ok(Json(merchants.into_iter().map(Merchant::from).collect()))
     }
 

@@ -1,10 +1,9 @@
-//! Problems: the one envelope of every 4xx and 5xx (RFC 9457). The kinds are a closed set, and each operation states
-//! which of them it answers with.
+//! Problems: the one envelope of every 4xx and 5xx (RFC 9457). Each operation states with which kinds it answers.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use poem::http::{StatusCode, header};
+use poem::http::header;
 use poem::{IntoResponse, Response};
 use poem_openapi::registry::{
     MetaHeader, MetaMediaType, MetaResponse, MetaResponses, MetaSchema, MetaSchemaRef, Registry,
@@ -14,186 +13,10 @@ use poem_openapi::{ApiResponse, Object};
 use workflows::{Context, MerchantId, OrderId, Sku};
 
 use crate::json::{CommandName, ContextName, Money, StatusName};
+use crate::kind::Kind;
 use crate::value::Checked;
 
 const CONTENT_TYPE: &str = "application/problem+json";
-
-/// What went wrong. `type` is `/problems/` and the slug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    InvalidRequest,
-    InvalidCursor,
-    PaymentDeclined,
-    NotFound,
-    MethodNotAllowed,
-    OutOfStock,
-    PriceChanged,
-    OrderCancelled,
-    CommandNotAllowed,
-    StockReserved,
-    BodyTooLarge,
-    UnsupportedMediaType,
-    UnknownMerchant,
-    UnknownProduct,
-    UnknownLifecycle,
-    PaymentMethodNotAccepted,
-    CurrencyMismatch,
-    IdempotencyKeyReused,
-    Internal,
-    TryAgainLater,
-    UpstreamUnavailable,
-    NotReady,
-}
-
-/// How a kind is told: status, slug, title, and when it happens.
-struct About(u16, &'static str, &'static str, &'static str);
-
-impl Kind {
-    pub(crate) const ALL: [Self; 22] = [
-        Self::InvalidRequest,
-        Self::InvalidCursor,
-        Self::PaymentDeclined,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::OutOfStock,
-        Self::PriceChanged,
-        Self::OrderCancelled,
-        Self::CommandNotAllowed,
-        Self::StockReserved,
-        Self::BodyTooLarge,
-        Self::UnsupportedMediaType,
-        Self::UnknownMerchant,
-        Self::UnknownProduct,
-        Self::UnknownLifecycle,
-        Self::PaymentMethodNotAccepted,
-        Self::CurrencyMismatch,
-        Self::IdempotencyKeyReused,
-        Self::Internal,
-        Self::TryAgainLater,
-        Self::UpstreamUnavailable,
-        Self::NotReady,
-    ];
-
-    const fn about(self) -> About {
-        match self {
-            Self::InvalidRequest => {
-                About(400, "invalid-request", "Invalid request", "A parameter or the body is not as documented.")
-            }
-            Self::InvalidCursor => {
-                About(400, "invalid-cursor", "Invalid cursor", "`cursor` is not one that a list returned.")
-            }
-            Self::PaymentDeclined => About(
-                402,
-                "payment-declined",
-                "Payment declined",
-                "The payment provider said no (`reason`). The order is rejected and its stock is free again.",
-            ),
-            Self::NotFound => About(404, "not-found", "Not found", "There is nothing of that name."),
-            Self::MethodNotAllowed => {
-                About(405, "method-not-allowed", "Method not allowed", "The path takes other verbs; see `Allow`.")
-            }
-            Self::OutOfStock => About(
-                409,
-                "out-of-stock",
-                "Out of stock",
-                "Only `available` pieces of `sku` are left. No order stands.",
-            ),
-            Self::PriceChanged => About(
-                409,
-                "price-changed",
-                "Price changed",
-                "The order costs `total` now, which is not the `expected_total`. No order was placed.",
-            ),
-            Self::OrderCancelled => {
-                About(409, "order-cancelled", "Order cancelled", "The order was cancelled before it stood.")
-            }
-            Self::CommandNotAllowed => About(
-                409,
-                "command-not-allowed",
-                "Command not allowed",
-                "The order is at `status` and takes only `allowed_commands` from the caller.",
-            ),
-            Self::StockReserved => About(
-                409,
-                "stock-reserved",
-                "Stock is reserved",
-                "Open orders hold `reserved` pieces, which is more than the new `on_hand`.",
-            ),
-            Self::BodyTooLarge => {
-                About(413, "body-too-large", "Body too large", "The request's body is larger than 64 KiB.")
-            }
-            Self::UnsupportedMediaType => About(
-                415,
-                "unsupported-media-type",
-                "Unsupported media type",
-                "The body is not declared as `application/json`.",
-            ),
-            Self::UnknownMerchant => {
-                About(422, "unknown-merchant", "Unknown merchant", "There is no merchant `merchant_id`.")
-            }
-            Self::UnknownProduct => {
-                About(422, "unknown-product", "Unknown product", "The merchant has no product `sku`.")
-            }
-            Self::UnknownLifecycle => {
-                About(422, "unknown-lifecycle", "Unknown lifecycle", "There is no lifecycle of that name.")
-            }
-            Self::PaymentMethodNotAccepted => About(
-                422,
-                "payment-method-not-accepted",
-                "Payment method not accepted",
-                "The merchant's lifecycle is paid in another way.",
-            ),
-            Self::CurrencyMismatch => {
-                About(422, "currency-mismatch", "Currency mismatch", "The price is not in the merchant's currency.")
-            }
-            Self::IdempotencyKeyReused => About(
-                422,
-                "idempotency-key-reused",
-                "Idempotency key reused",
-                "The `Idempotency-Key` was used before, with another body.",
-            ),
-            Self::Internal => About(500, "internal", "Internal error", "Something failed that should not."),
-            Self::TryAgainLater => About(
-                503,
-                "try-again-later",
-                "Try again later",
-                "Something that is needed does not answer. Nothing was changed; repeat the request after `Retry-After`.",
-            ),
-            Self::UpstreamUnavailable => About(
-                503,
-                "upstream-unavailable",
-                "Upstream unavailable",
-                "The context `context` does not answer. Orders go on meanwhile.",
-            ),
-            Self::NotReady => About(503, "not-ready", "Not ready", "This instance should not be sent requests now."),
-        }
-    }
-
-    pub(crate) fn status(self) -> StatusCode {
-        StatusCode::from_u16(self.about().0).expect("a test builds the status of every kind")
-    }
-
-    /// The relative URI in `type`.
-    pub(crate) fn uri(self) -> String {
-        format!("/problems/{}", self.about().1)
-    }
-
-    pub(crate) const fn title(self) -> &'static str {
-        self.about().2
-    }
-
-    pub(crate) const fn when(self) -> &'static str {
-        self.about().3
-    }
-
-    /// After how many seconds it may be worth asking again.
-    const fn retry_after(self) -> Option<u8> {
-        match self {
-            Self::TryAgainLater | Self::UpstreamUnavailable | Self::NotReady => Some(5),
-            _ => None,
-        }
-    }
-}
 
 /// One problem, on its way to the caller.
 #[derive(Debug)]
@@ -286,13 +109,13 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::builder().status(self.kind.status()).content_type(CONTENT_TYPE);
         if let Some(seconds) = self.kind.retry_after() {
-            response = response.header(header::RETRY_AFTER, u16::from(seconds));
+            response = response.header(header::RETRY_AFTER, seconds);
         }
         if let Some(allow) = self.allow {
             response = response.header(header::ALLOW, allow);
         }
         let body = Body {
-            kind: self.kind.uri(),
+            kind: self.kind.uri().to_owned(),
             title: self.kind.title().to_owned(),
             detail: self.detail.into_owned(),
             members: *self.members,
@@ -319,7 +142,7 @@ macro_rules! refusals {
             struct $operation;
 
             impl $crate::problem::Refusals for $operation {
-                const KINDS: &'static [$crate::problem::Kind] = &[$($crate::problem::Kind::$kind),+];
+                const KINDS: &'static [$crate::kind::Kind] = &[$($crate::kind::Kind::$kind),+];
             }
         )+
     };
@@ -395,18 +218,9 @@ fn response(kinds: &[Kind]) -> MetaResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use poem::http::StatusCode;
 
     use super::*;
-
-    #[test]
-    fn every_kind_has_a_type_of_its_own() {
-        let types: BTreeSet<_> = Kind::ALL.iter().map(|kind| kind.uri()).collect();
-        assert_eq!(types.len(), Kind::ALL.len());
-        for kind in Kind::ALL {
-            assert!(kind.status().is_client_error() || kind.status().is_server_error(), "{kind:?}");
-        }
-    }
 
     #[tokio::test]
     async fn a_problem_is_told_as_rfc_9457_wants_it() {

@@ -11,8 +11,9 @@ use workflows::{Context, MerchantId, Sku};
 
 use crate::ask::{Unanswered, ask};
 use crate::json::{List, Money, UnitPrice};
+use crate::kind::Kind;
 use crate::merchants;
-use crate::problem::{Kind, Members, Problem, Refused, refusals};
+use crate::problem::{Members, Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, OnHand, ProductName};
 

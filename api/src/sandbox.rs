@@ -9,7 +9,8 @@ use workflows::Context;
 use workflows::sandbox::{Mode, Sandbox};
 
 use crate::json::ContextName;
-use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, DelayMs};
 

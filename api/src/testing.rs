@@ -51,17 +51,8 @@ pub(crate) struct State {
 impl World {
     /// With merchant `sauce-shop`, who sells `gochujang` at 12,000 won.
     pub(crate) async fn new() -> Self {
-        let world = Self::without_engine(None);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        let ingress = Route::new()
-            .at("/restate/send/order/:id/run", post(run))
-            .at("/restate/call/order/:id/placement", post(placement))
-            .at("/restate/health", poem::endpoint::make_sync(|_| StatusCode::OK))
-            .data(world.state.clone());
-        let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).expect("bound");
-        tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(ingress));
-        let world = Self::without_engine(Some((world.state, format!("http://{address}"))));
+        let state = Arc::new(State::new());
+        let world = Self::over(state.clone(), &engine(state).await);
         world.put("/v1/merchants/sauce-shop", json!({"name": "S", "currency": "KRW", "lifecycle": "sauce-shop"})).await;
         let price = json!({"amount": 12_000, "currency": "KRW"});
         let product = json!({"name": "Gochujang", "unit_price": price, "on_hand": 10});
@@ -69,19 +60,13 @@ impl World {
         world
     }
 
-    /// Whose engine refuses connections.
-    pub(crate) fn without_engine(known: Option<(Arc<State>, String)>) -> Self {
-        let (state, url) = known.unwrap_or_else(|| (Arc::new(State::new()), "http://127.0.0.1:1".to_owned()));
-        let deps = Deps {
-            orders: state.clone(),
-            merchants: state.clone(),
-            payments: state.clone(),
-            stock: state.clone(),
-            deliveries: state.clone(),
-            engine: Engine::new(&url).expect("a URL"),
-            sandbox: Some(state.clone()),
-        };
-        Self { app: app(deps), state }
+    /// The same world, whose engine cannot be reached any more.
+    pub(crate) fn without_engine(self) -> Self {
+        Self::over(self.state, "http://127.0.0.1:1")
+    }
+
+    fn over(state: Arc<State>, engine_url: &str) -> Self {
+        Self { app: app(deps(&state, engine_url)), state }
     }
 
     pub(crate) fn set_fate(&self, fate: Fate) {
@@ -108,6 +93,32 @@ impl World {
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.send(request.body(body.to_string())).await
     }
+}
+
+pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
+    Deps {
+        orders: state.clone(),
+        merchants: state.clone(),
+        payments: state.clone(),
+        stock: state.clone(),
+        deliveries: state.clone(),
+        engine: Engine::new(engine_url).expect("a URL"),
+        sandbox: Some(state.clone()),
+    }
+}
+
+/// Starts an engine, and tells where its ingress is.
+async fn engine(state: Arc<State>) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let ingress = Route::new()
+        .at("/restate/send/order/:id/run", post(run))
+        .at("/restate/call/order/:id/placement", post(placement))
+        .at("/restate/health", poem::endpoint::make_sync(|_| StatusCode::OK))
+        .data(state);
+    let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).expect("bound");
+    tokio::spawn(poem::Server::new_with_acceptor(acceptor).run(ingress));
+    format!("http://{address}")
 }
 
 pub(crate) fn request(method: Method, path: &str) -> poem::RequestBuilder {
@@ -153,7 +164,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl State {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             events: Mutex::default(),
             merchants: Mutex::default(),

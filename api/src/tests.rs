@@ -1,13 +1,16 @@
 //! The front as a whole, over ports in memory.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use poem::Endpoint;
 use poem::http::{HeaderValue, Method};
 use serde_json::{Value as Json, json};
 use workflows::Context;
 use workflows::order::Rejection;
 
-use crate::openapi;
-use crate::testing::{Fate, World, order, request};
+use crate::testing::{Fate, State, World, deps, order, request};
+use crate::{openapi, serve};
 
 #[test]
 fn the_routes_are_these() {
@@ -290,7 +293,8 @@ async fn an_engine_that_may_have_the_order_is_not_one_that_does_not() {
     world.set_fate(Fate::Fails);
     let ambiguous = world.post("/v1/orders", &[("prefer", "wait=0")], order()).await;
     assert_eq!((ambiguous.status.as_u16(), ambiguous.body), (202, Json::Null));
-    let unreachable = World::without_engine(Some((world.state, "http://127.0.0.1:1".to_owned())));
+    assert_eq!(world.get("/readyz").await.status, 200);
+    let unreachable = world.without_engine();
     let refused = unreachable.post("/v1/orders", &[("prefer", "wait=1")], order()).await;
     refused.is_problem(503, "try-again-later");
     unreachable.get("/readyz").await.is_problem(503, "not-ready");
@@ -379,4 +383,20 @@ async fn a_command_is_judged_before_the_engine_is_asked() {
     world.send(plain).await.is_problem(415, "unsupported-media-type");
     // Allowed, but this engine knows no commands.
     world.send(post("cancel")).await.is_problem(503, "try-again-later");
+}
+
+#[tokio::test]
+async fn it_serves_until_it_is_told_to_stop() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}/livez", listener.local_addr().expect("bound"));
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let deps = deps(&Arc::new(State::new()), "http://127.0.0.1:1");
+    let serving = tokio::spawn(serve(listener, deps, async { drop(stopped.await) }, Duration::from_secs(5)));
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let answer = client.get(&url).send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 200);
+    // The client keeps its connection, which must not hold up the stop.
+    drop(stop);
+    serving.await.expect("no panic").expect("served");
+    assert!(client.get(&url).send().await.is_err());
 }

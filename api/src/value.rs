@@ -1,4 +1,4 @@
-//! Values at the edge. Each can only be well formed, describes itself in the `OpenAPI` document, and has one name in
+//! Values at the edge. Each can only be well formed, describes itself in the OpenAPI document, and has one name in
 //! messages. Inside, they are the plain types of `workflows`.
 
 use std::borrow::Cow;

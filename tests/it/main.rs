@@ -7,6 +7,7 @@ mod commands;
 mod contract;
 mod crash;
 mod failures;
+mod faults;
 mod idempotency;
 mod listings;
 mod merchants;

@@ -13,7 +13,7 @@ fn crates_depend_only_on_whom_they_may() {
         ("worker", &["workflows"]),
         ("api", &["workflows"]),
         ("jumun", &["activities", "api", "worker", "workflows"]),
-        ("tests", &["activities", "api", "jumun", "workflows"]),
+        ("tests", &["activities", "api", "jumun", "worker", "workflows"]),
     ]);
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version=1", "--no-deps", "--manifest-path"])

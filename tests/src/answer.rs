@@ -26,9 +26,6 @@ impl Answer {
     }
 
     /// The body of a success.
-    ///
-    /// # Panics
-    /// On any other status.
     #[must_use]
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "expected success, got {self:#?}");
@@ -36,9 +33,6 @@ impl Answer {
     }
 
     /// The body of a problem of this status and type.
-    ///
-    /// # Panics
-    /// Where the answer is no such problem, or not a well-formed one.
     #[must_use]
     #[track_caller]
     pub fn problem(self, status: u16, name: &str) -> Value {

@@ -77,6 +77,8 @@ impl Default for Setup {
 /// A running jumun. It stops when this is dropped, or when the test process ends.
 pub struct Jumun {
     pub ready: Ready,
+    /// The directory and ports, where they are this system's alone.
+    pub(crate) setup: Option<Setup>,
     child: Mutex<Child>,
     client: reqwest::Client,
 }
@@ -116,7 +118,7 @@ impl Jumun {
             let _ = child.kill();
             panic!("jumun did not become ready: {line:?}, {:?}", child.wait());
         });
-        Self { ready, child: Mutex::new(child), client: client() }
+        Self { ready, setup: None, child: Mutex::new(child), client: client() }
     }
 
     /// `kill -9`.

@@ -63,9 +63,6 @@ impl<'a> Shop<'a> {
 }
 
 /// The id of an order in an answer.
-///
-/// # Panics
-/// Where there is none.
 #[must_use]
 pub fn expect_order(body: &Value) -> String {
     let id = body["id"].as_str().or(body["order_id"].as_str());

@@ -104,12 +104,11 @@ impl Payments for BuiltIn {
         let id = &charge.payment_id;
         if self.state(id).await?.is_none() {
             self.try_card(&card, id).await?;
-            let (state, reason, entry) = match &card {
-                TestCard::Declined { reason } => (PaymentState::Declined, Some(*reason), None),
-                _ => {
-                    let entry = ledger::entry(EntryKind::Charge, &charge.merchant_id, charge.amount, now());
-                    (PaymentState::Approved, None, Some(entry))
-                }
+            let (state, reason, entry) = if let TestCard::Declined { reason } = card {
+                (PaymentState::Declined, Some(reason), None)
+            } else {
+                let entry = ledger::entry(EntryKind::Charge, &charge.merchant_id, charge.amount, now());
+                (PaymentState::Approved, None, Some(entry))
             };
             let payment = record(&charge.order_id, charge.merchant_id.as_str(), charge.amount, state, reason);
             let first = self.settle(&payment, id, entry.as_ref()).await?;

@@ -18,7 +18,8 @@ use crate::caller;
 use crate::engine::Engine;
 use crate::headers::AcceptLanguage;
 use crate::json::CommandName;
-use crate::problem::{Kind, Members, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Members, Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, Reason};
 

@@ -16,7 +16,8 @@ use super::placing::{Placed, Placing};
 use super::read::language_or_default;
 use crate::headers::{AcceptLanguage, Prefer};
 use crate::json::{ExpectedTotal, PaymentMethodName};
-use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Address, Card, Checked, CustomerName, Note, Phone, Quantity, Value};
 

@@ -19,7 +19,8 @@ use super::key::{IdempotencyKey, digest};
 use super::place::{OrderLine, PlaceOrder};
 use crate::ask::ask;
 use crate::engine::{Engine, EngineError};
-use crate::problem::{Kind, Members, Problem};
+use crate::kind::Kind;
+use crate::problem::{Members, Problem};
 use crate::value::Checked;
 
 /// More events than an order has when it is decided whether it stands.
@@ -240,7 +241,10 @@ fn stands(order: Order) -> Result<Placed, Problem> {
             Problem::new(Kind::PaymentDeclined, detail).with(Members { reason: Some(reason.clone()), ..of_order() })
         }
         (Status::Rejected, Some(Rejection::OutOfStock { sku, available })) => {
-            let detail = format!("Only {available} of {sku} are left. Please order fewer.");
+            let detail = match available {
+                0 => format!("{sku} is sold out."),
+                _ => format!("Only {available} of {sku} can still be ordered. Please order fewer."),
+            };
             let (sku, available) = (Some(Checked(sku.clone())), Some(*available));
             Problem::new(Kind::OutOfStock, detail).with(Members { sku, available, ..of_order() })
         }

@@ -14,7 +14,8 @@ use super::json::{EventJson, Order};
 use crate::ask::ask;
 use crate::headers::{AcceptLanguage, IfNoneMatch};
 use crate::json::StatusName;
-use crate::problem::{Kind, Problem, Refused, refusals};
+use crate::kind::Kind;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, CustomerId, EventNumber, Limit};
 
@@ -109,7 +110,7 @@ impl ReadOrders {
             // One more tells whether there is another page.
             limit: limit + 1,
         };
-        let mut orders = ask("orders.list", self.orders.orders(&filter)).await.map_err(Problem::from)?;
+        let mut orders = ask("orders.list", self.orders.orders(&filter)).await?;
         let more = orders.len() > limit as usize;
         orders.truncate(limit as usize);
         let last = orders.last().filter(|_| more);
@@ -160,7 +161,7 @@ impl ReadOrders {
         let Checked(id) = order_id.0;
         let (Checked(EventNumber(after)), Checked(Limit(limit))) = (after.0, limit.0);
         let events = self.orders.events(&id, after, limit + 1);
-        let mut events = ask("orders.events", events).await.map_err(Problem::from)?;
+        let mut events = ask("orders.events", events).await?;
         if events.is_empty() {
             find(&*self.orders, &id).await?;
         }

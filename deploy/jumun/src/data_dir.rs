@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DataDirError {
+pub enum DataDirError {
     #[error("cannot use {} as the data directory", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
     #[error("data directory {} is in use by another jumun (pid {})", .path.display(), Pid(*.pid))]
@@ -49,7 +49,7 @@ struct Format {
 
 /// A directory that is this process's alone until dropped. A temporary one is then removed.
 #[derive(Debug)]
-pub(crate) struct DataDir {
+pub struct DataDir {
     path: PathBuf,
     // Dropped in this order: the lock goes before the directory that it lies in.
     _lock: File,
@@ -58,7 +58,7 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     /// Locks the directory, which is made if there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let path = std::path::absolute(path).map_err(|source| unusable(path, source))?;
         std::fs::create_dir_all(&path).map_err(|source| unusable(&path, source))?;
         let lock = lock(&path)?;
@@ -67,7 +67,7 @@ impl DataDir {
     }
 
     /// A fresh directory that is removed in the end.
-    pub(crate) fn temporary() -> Result<Self, DataDirError> {
+    pub fn temporary() -> Result<Self, DataDirError> {
         let temporary = tempfile::Builder::new()
             .prefix("jumun-")
             .tempdir()
@@ -76,23 +76,23 @@ impl DataDir {
         Ok(Self { temporary: Some(temporary), ..opened })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn is_temporary(&self) -> bool {
+    pub fn is_temporary(&self) -> bool {
         self.temporary.is_some()
     }
 
     /// Where the embedded store lies. Every commit is on disk before it is answered.
-    pub(crate) fn store_url(&self) -> Result<String, DataDirError> {
+    pub fn store_url(&self) -> Result<String, DataDirError> {
         let path = self.path.join("store");
         let path = path.to_str().ok_or_else(|| DataDirError::NotUnicode { path: self.path.clone() })?;
         Ok(format!("surrealkv://{path}?sync=every"))
     }
 
     /// The directory that belongs to the engine.
-    pub(crate) fn engine(&self) -> PathBuf {
+    pub fn engine(&self) -> PathBuf {
         self.path.join("engine")
     }
 }

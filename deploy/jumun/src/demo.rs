@@ -4,9 +4,9 @@ use workflows::merchant::{MerchantPut, Merchants};
 use workflows::stock::{Product, Stock};
 use workflows::{Currency, InvalidId, Lifecycle, MerchantId, Money, ProviderError};
 
-pub(crate) const MERCHANT: &str = "sauce-shop";
+pub const MERCHANT: &str = "sauce-shop";
 /// The product that the first `curl` orders.
-pub(crate) const SKU: &str = "gochujang";
+pub const SKU: &str = "gochujang";
 
 /// SKU, name, price in won, pieces.
 const PRODUCTS: [(&str, &str, i64, i64); 5] = [
@@ -18,7 +18,7 @@ const PRODUCTS: [(&str, &str, i64, i64); 5] = [
 ];
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DemoError {
+pub enum DemoError {
     #[error("cannot create the demo merchant: {0}")]
     Provider(#[from] ProviderError),
     #[error("the demo merchant is ill-formed: {0}")]
@@ -29,7 +29,7 @@ pub(crate) enum DemoError {
 
 /// Creates the merchant unless there is one. Its products come first, so that a start which dies in between is made
 /// good by the next.
-pub(crate) async fn seed(merchants: &dyn Merchants, stock: &dyn Stock) -> Result<(), DemoError> {
+pub async fn seed(merchants: &dyn Merchants, stock: &dyn Stock) -> Result<(), DemoError> {
     let id: MerchantId = MERCHANT.parse()?;
     if merchants.get(&id).await?.is_some() {
         return Ok(());

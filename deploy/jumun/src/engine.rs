@@ -38,7 +38,7 @@ const LAST_LINES: usize = 15;
 const LAST_BYTES: i64 = 16 * 1024;
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum EngineError {
+pub enum EngineError {
     #[error("cannot write {}", .path.display())]
     Files { path: PathBuf, source: io::Error },
     #[error("cannot start {}", .binary.display())]
@@ -55,17 +55,17 @@ pub(crate) enum EngineError {
 
 /// Which restate-server, where, and on which addresses.
 #[derive(Clone, Debug)]
-pub(crate) struct Launch {
-    pub(crate) binary: PathBuf,
+pub struct Launch {
+    pub binary: PathBuf,
     /// Everything of the engine's: data, configuration, log.
-    pub(crate) dir: PathBuf,
-    pub(crate) ingress: SocketAddr,
-    pub(crate) admin: SocketAddr,
-    pub(crate) node: SocketAddr,
+    pub dir: PathBuf,
+    pub ingress: SocketAddr,
+    pub admin: SocketAddr,
+    pub node: SocketAddr,
 }
 
 impl Launch {
-    pub(crate) fn log(&self) -> PathBuf {
+    pub fn log(&self) -> PathBuf {
         self.dir.join("restate-server.log")
     }
 
@@ -154,7 +154,7 @@ fn die_with_this_thread(_: &mut std::process::Command) {}
 
 /// The running engine. Dropping it kills it.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub struct Engine {
     launch: Launch,
     pid: watch::Receiver<Option<u32>>,
     stop: CancellationToken,
@@ -166,7 +166,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts restate-server and sees to it that it runs until `stop`.
-    pub(crate) fn start(launch: Launch) -> Result<Self, EngineError> {
+    pub fn start(launch: Launch) -> Result<Self, EngineError> {
         launch.prepare()?;
         let (pid_sender, pid) = watch::channel(None);
         let (stop, kill, ended) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
@@ -188,12 +188,12 @@ impl Engine {
     }
 
     /// The process that runs now; `None` between two of them.
-    pub(crate) fn pid(&self) -> Option<u32> {
+    pub fn pid(&self) -> Option<u32> {
         *self.pid.borrow()
     }
 
     /// Returns when the engine takes invocations and registrations.
-    pub(crate) async fn ready(&mut self, within: Duration) -> Result<(), EngineError> {
+    pub async fn ready(&mut self, within: Duration) -> Result<(), EngineError> {
         // A proxy from the environment has no business on the loopback interface.
         let client = reqwest::Client::builder().no_proxy().timeout(POLL_TIMEOUT).build()?;
         let healthy = [
@@ -216,12 +216,12 @@ impl Engine {
     }
 
     /// Returns when the engine has ended for good, which it does by itself only if it keeps dying.
-    pub(crate) async fn ended(&self) {
+    pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
     /// Asks the engine to stop, and kills it if it takes too long. Says how it ended, if it had ended before.
-    pub(crate) async fn stop(mut self) -> Result<(), EngineError> {
+    pub async fn stop(mut self) -> Result<(), EngineError> {
         self.stop.cancel();
         self.ended.cancelled().await;
         self.outcome()
@@ -313,7 +313,7 @@ impl Deaths {
 
 /// The end of the engine's log, for a person to read.
 #[derive(Debug)]
-pub(crate) struct LastWords {
+pub struct LastWords {
     log: PathBuf,
     lines: Vec<String>,
 }

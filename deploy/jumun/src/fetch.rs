@@ -20,7 +20,7 @@ const VERSION_WITHIN: Duration = Duration::from_secs(10);
 const INSTALL_WITHIN: Duration = Duration::from_mins(5);
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     #[error("cannot use {}, which --restate-server (or RESTATE_SERVER) names: {unfit}", .path.display())]
     Named { path: PathBuf, unfit: Unfit },
     #[error("restate-server does not exist for this system ({os}, {arch}); {CHOICES_WITHOUT_NPM}")]
@@ -47,7 +47,7 @@ const CHOICES_WITHOUT_NPM: &str = "put one on PATH, or name one with --restate-s
 
 /// Why a program is not used as the engine.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unfit {
+pub enum Unfit {
     #[error("{0}")]
     Unreadable(io::Error),
     #[error("it is a script, and what it starts would outlive jumun; name the program itself")]
@@ -67,7 +67,7 @@ impl std::fmt::Display for Indented<'_> {
 }
 
 /// A restate-server to start. `named` goes before everything else; `cache` is where one that was fetched is kept.
-pub(crate) async fn restate_server(named: Option<&Path>, cache: &Path) -> Result<PathBuf, FetchError> {
+pub async fn restate_server(named: Option<&Path>, cache: &Path) -> Result<PathBuf, FetchError> {
     if let Some(path) = named {
         return check_named(path).await;
     }

@@ -13,7 +13,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// Somebody who listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listener {
+pub enum Listener {
     Api,
     Worker,
     EngineIngress,
@@ -23,8 +23,7 @@ pub(crate) enum Listener {
 
 impl Listener {
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Api, Self::Worker, Self::EngineIngress, Self::EngineAdmin, Self::EngineNode];
+    pub const ALL: [Self; 5] = [Self::Api, Self::Worker, Self::EngineIngress, Self::EngineAdmin, Self::EngineNode];
 
     const fn who(self) -> &'static str {
         match self {
@@ -36,7 +35,7 @@ impl Listener {
         }
     }
 
-    pub(crate) const fn flag(self) -> &'static str {
+    pub const fn flag(self) -> &'static str {
         match self {
             Self::Api => "api-listen",
             Self::Worker => "worker-listen",
@@ -46,7 +45,7 @@ impl Listener {
         }
     }
 
-    pub(crate) const fn variable(self) -> &'static str {
+    pub const fn variable(self) -> &'static str {
         match self {
             Self::Api => "JUMUN_API_LISTEN",
             Self::Worker => "JUMUN_WORKER_LISTEN",
@@ -67,7 +66,7 @@ impl Listener {
     }
 
     /// Where it listens unless told otherwise; `free`: any free port.
-    pub(crate) const fn default_address(self, free: bool) -> SocketAddr {
+    pub const fn default_address(self, free: bool) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), if free { 0 } else { self.default_port() })
     }
 }
@@ -77,7 +76,7 @@ impl Listener {
     "cannot listen on {address} for {}: {}; choose another address with --{} (or {})",
     .listener.who(), Reason(.cause), .listener.flag(), .listener.variable()
 )]
-pub(crate) struct ListenError {
+pub struct ListenError {
     listener: Listener,
     address: SocketAddr,
     cause: io::Error,
@@ -95,7 +94,7 @@ impl std::fmt::Display for Reason<'_> {
 }
 
 /// Listens from now on: whoever connects waits until the connection is taken up.
-pub(crate) async fn bind(listener: Listener, address: SocketAddr) -> Result<TcpListener, ListenError> {
+pub async fn bind(listener: Listener, address: SocketAddr) -> Result<TcpListener, ListenError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match TcpListener::bind(address).await {
@@ -110,13 +109,13 @@ pub(crate) async fn bind(listener: Listener, address: SocketAddr) -> Result<TcpL
 
 /// An address for another process to listen on. As far as the system allows it, nobody else gets it meanwhile.
 #[derive(Debug)]
-pub(crate) struct Reserved {
-    pub(crate) address: SocketAddr,
+pub struct Reserved {
+    pub address: SocketAddr,
     _socket: Option<TcpSocket>,
 }
 
 /// Sees to it that all the addresses are free, and different from each other.
-pub(crate) async fn reserve<const N: usize>(wanted: [(Listener, SocketAddr); N]) -> Result<[Reserved; N], ListenError> {
+pub async fn reserve<const N: usize>(wanted: [(Listener, SocketAddr); N]) -> Result<[Reserved; N], ListenError> {
     let mut probes = Vec::with_capacity(N);
     for (listener, address) in wanted {
         probes.push((listener, bind(listener, address).await?));
@@ -148,7 +147,7 @@ fn hold(address: SocketAddr) -> io::Result<Option<TcpSocket>> {
 }
 
 /// How to reach whoever listens at `address` from this machine.
-pub(crate) fn url(address: SocketAddr) -> String {
+pub fn url(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),

@@ -31,54 +31,54 @@ const DEFAULT_LOG: &str = "info,poem=warn,surrealdb=warn,surrealdb_core=off,surr
 
 /// What `jumun local` is told.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Where everything is kept; made if there is none
     #[arg(long, env = "JUMUN_DATA_DIR", value_name = "DIR", default_value = ".jumun", conflicts_with = "ephemeral")]
-    pub(crate) data_dir: PathBuf,
+    pub data_dir: PathBuf,
 
     /// Keep nothing: a temporary data directory, and free ports where none are named
     #[arg(long, env = "JUMUN_EPHEMERAL", value_parser = clap::builder::FalseyValueParser::new())]
-    pub(crate) ephemeral: bool,
+    pub ephemeral: bool,
 
     /// Where the API listens [default: 127.0.0.1:8088]
     #[arg(long, env = Listener::Api.variable(), value_name = "ADDRESS")]
-    pub(crate) api_listen: Option<SocketAddr>,
+    pub api_listen: Option<SocketAddr>,
 
     /// Where the worker listens to the engine [default: 127.0.0.1:9080]
     #[arg(long, env = Listener::Worker.variable(), value_name = "ADDRESS")]
-    pub(crate) worker_listen: Option<SocketAddr>,
+    pub worker_listen: Option<SocketAddr>,
 
     /// Where the engine takes invocations; it knows no callers, so keep it private [default: 127.0.0.1:8080]
     #[arg(long, env = Listener::EngineIngress.variable(), value_name = "ADDRESS")]
-    pub(crate) engine_ingress_listen: Option<SocketAddr>,
+    pub engine_ingress_listen: Option<SocketAddr>,
 
     /// Where the engine has its admin API and UI; it knows no callers, so keep it private [default: 127.0.0.1:9070]
     #[arg(long, env = Listener::EngineAdmin.variable(), value_name = "ADDRESS")]
-    pub(crate) engine_admin_listen: Option<SocketAddr>,
+    pub engine_admin_listen: Option<SocketAddr>,
 
     /// Where the engine would talk to other nodes [default: 127.0.0.1:5122]
     #[arg(long, env = Listener::EngineNode.variable(), value_name = "ADDRESS")]
-    pub(crate) engine_node_listen: Option<SocketAddr>,
+    pub engine_node_listen: Option<SocketAddr>,
 
     /// The engine's program; else the one on PATH, the one in the cache, or one that npm fetches into the cache
     #[arg(long, env = "RESTATE_SERVER", value_name = "PATH")]
-    pub(crate) restate_server: Option<PathBuf>,
+    pub restate_server: Option<PathBuf>,
 
     /// Where an engine that was fetched is kept [default: `$XDG_CACHE_HOME/jumun`, else `~/.cache/jumun`]
     #[arg(long, env = "JUMUN_CACHE_DIR", value_name = "DIR")]
-    pub(crate) cache_dir: Option<PathBuf>,
+    pub cache_dir: Option<PathBuf>,
 
     /// Once ready, print one line of JSON instead of a page
     #[arg(long, env = "JUMUN_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub(crate) json: bool,
+    pub json: bool,
 
     /// What is logged on standard error, like `info,api=debug`
     #[arg(long, env = "JUMUN_LOG", value_name = "FILTER", default_value = DEFAULT_LOG, value_parser = crate::log_filter)]
-    pub(crate) log: String,
+    pub log: String,
 
     /// Stop when standard input ends, so that a parent process takes jumun with it
     #[arg(long, env = "JUMUN_UNTIL_STDIN_CLOSES", value_parser = clap::builder::FalseyValueParser::new())]
-    pub(crate) until_stdin_closes: bool,
+    pub until_stdin_closes: bool,
 }
 
 impl Settings {
@@ -95,7 +95,7 @@ impl Settings {
 }
 
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum LocalError {
+pub enum LocalError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -124,18 +124,18 @@ pub(crate) enum LocalError {
 
 impl LocalError {
     /// Whether something around jumun is in the way of a start, rather than something that went wrong in it.
-    pub(crate) fn is_environment(&self) -> bool {
+    pub fn is_environment(&self) -> bool {
         matches!(self, Self::DataDir(_) | Self::Listen(_) | Self::Fetch(_) | Self::NoCacheDir)
     }
 }
 
 /// Takes the data directory, which the caller drops when nothing uses it any more.
-pub(crate) fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
+pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
     Ok(if settings.ephemeral { DataDir::temporary()? } else { DataDir::open(&settings.data_dir)? })
 }
 
 /// Runs until it is asked to stop, or cannot go on.
-pub(crate) async fn run(settings: &Settings, dir: &DataDir) -> Result<(), LocalError> {
+pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), LocalError> {
     let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
     let running = tokio::select! {
         running = start(settings, dir) => running?,
@@ -225,7 +225,7 @@ struct Urls {
 
 /// What can end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part {
+pub enum Part {
     Api,
     Worker,
     Engine,

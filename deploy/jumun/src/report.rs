@@ -11,23 +11,23 @@ use crate::demo;
 
 /// Where everything is, once it runs. With `--json` this is the line on standard output.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Ready {
-    pub(crate) api: String,
-    pub(crate) docs: String,
-    pub(crate) engine_ui: String,
-    pub(crate) engine_ingress: String,
-    pub(crate) engine_admin: String,
-    pub(crate) worker: String,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) pid: u32,
+pub struct Ready {
+    pub api: String,
+    pub docs: String,
+    pub engine_ui: String,
+    pub engine_ingress: String,
+    pub engine_admin: String,
+    pub worker: String,
+    pub data_dir: PathBuf,
+    pub pid: u32,
     /// The engine's process as it is now; another one takes its place when it dies.
-    pub(crate) engine_pid: Option<u32>,
+    pub engine_pid: Option<u32>,
     #[serde(skip)]
-    pub(crate) keeps_data: bool,
+    pub keeps_data: bool,
 }
 
 /// One line of JSON, or a page for a person.
-pub(crate) fn ready(ready: &Ready, json: bool) -> io::Result<()> {
+pub fn ready(ready: &Ready, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
         serde_json::to_writer(&mut out, ready)?;
@@ -67,13 +67,13 @@ Stop with Ctrl-C.
 }
 
 /// A line about what goes on.
-pub(crate) fn progress(line: impl Display) {
+pub fn progress(line: impl Display) {
     // Nobody is left to be told that nobody listens.
     let _ = writeln!(io::stderr().lock(), "jumun: {line}");
 }
 
 /// An error with what caused it, as far as it does not say that itself.
-pub(crate) fn error(error: &dyn std::error::Error) {
+pub fn error(error: &dyn std::error::Error) {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

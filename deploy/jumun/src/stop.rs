@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 /// The ways in which jumun can be asked to stop.
 #[derive(Debug)]
-pub(crate) struct StopRequests {
+pub struct StopRequests {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -17,7 +17,7 @@ pub(crate) struct StopRequests {
 
 impl StopRequests {
     /// From now on these no longer end the process by themselves.
-    pub(crate) fn listen(until_stdin_closes: bool) -> io::Result<Self> {
+    pub fn listen(until_stdin_closes: bool) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -27,7 +27,7 @@ impl StopRequests {
     }
 
     /// Returns with what asks jumun to stop, once for each time.
-    pub(crate) async fn next(&mut self) -> &'static str {
+    pub async fn next(&mut self) -> &'static str {
         let stdin = async {
             match &mut self.stdin {
                 // The sender is gone only when standard input is.
