@@ -7,7 +7,8 @@ use poem::http::uri::InvalidUri;
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
 use restate_sdk::serde::Json;
 use workflows::OrderId;
-use workflows::order::workflow::{CommandRequest, OrderWorkflowIngressClient, PlaceOrder, Verdict};
+use workflows::order::command::{CommandRequest, Verdict};
+use workflows::order::workflow::{OrderWorkflowIngressClient, PlaceOrder};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -113,3 +113,73 @@ async fn a_cancel_in_the_middle_of_a_step_is_judged_by_what_the_step_did() {
     assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
     assert_eq!(shop.shelf("chili").await, (100, 0, 100));
 }
+
+fn count(names: &[String], name: &str) -> usize {
+    names.iter().filter(|other| *other == name).count()
+}
+
+#[tokio::test]
+async fn a_cancel_that_comes_too_late_repeats_nothing() {
+    let faults = Arc::new(Faults::default());
+    let jumun = Jumun::faulted(&faults).await;
+    let shop = Shop::open(&jumun).await;
+    // The customer cancels at `paid`, while the delivery is being started.
+    faults.plan(Step::DeliveryStart, Place::Provider, &[Fault::Slow]);
+    let id = shop.placed().await;
+    until("the delivery to be requested", async || {
+        jumun.event_names(&id).await.contains(&"delivery_requested".to_owned()).then_some(())
+    })
+    .await;
+    until("the start to be tried", async || faults.all_met().then_some(())).await;
+    let _ = jumun.command(&id, "cancel").await.problem(409, "command-not-allowed");
+    assert_eq!(count(&jumun.event_names(&id).await, "delivery_started"), 1);
+
+    // The operator cancels while the delivery is being completed.
+    faults.plan(Step::DeliveryComplete, Place::Provider, &[Fault::Slow]);
+    let (completed, ()) = futures::join!(jumun.command(&id, "complete-delivery"), async {
+        until("the completion to be tried", async || faults.all_met().then_some(())).await;
+        jumun.cancel_in_engine(&id).await;
+    });
+    assert_eq!(completed.status, 200);
+    shop.reaches(&id, "closed").await;
+    until("the workflow to end", async || {
+        let open = jumun.invocations(&id).await;
+        open.iter().all(|invocation| invocation["status"] == "completed").then_some(())
+    })
+    .await;
+    let events = jumun.event_names(&id).await;
+    assert_eq!((count(&events, "delivery_completed"), count(&events, "order_closed")), (1, 1), "{events:?}");
+    assert_eq!(jumun.entries(&id).await, ["charge"]);
+}
+
+/// The gate can be seen as soon as the delivery is recorded, which is before the workflow hears of it.
+#[tokio::test]
+async fn a_gate_that_people_see_is_a_gate() {
+    let faults = Arc::new(Faults::default());
+    let jumun = Jumun::faulted(&faults).await;
+    let shop = Shop::open(&jumun).await;
+    for _ in 0..5 {
+        faults.plan(Step::DeliveryStart, Place::Record, &[Fault::LoseReply; 4]);
+        let id = shop.placed().await;
+        shop.reaches(&id, "in_delivery").await;
+        let (answer, ()) = futures::join!(jumun.command(&id, "complete-delivery"), jumun.cancel_in_engine(&id));
+        let (end, entries) = match answer.status {
+            200 => ("closed", &["charge"][..]),
+            _ => ("cancelled", &["charge", "refund"][..]),
+        };
+        shop.reaches(&id, end).await;
+        assert_eq!(jumun.entries(&id).await, entries);
+    }
+}
+
+/// The charge went through and was recorded, but every answer was lost until the step gave up: the order stands.
+#[tokio::test]
+async fn a_charge_that_was_recorded_counts() {
+    let faults = Arc::new(Faults::default());
+    let jumun = Jumun::faulted(&faults).await;
+    let shop = Shop::open(&jumun).await;
+    faults.plan(Step::PaymentCharge, Place::Record, &[Fault::LoseReply; 40]);
+    let id = shop.placed().await;
+    shop.reaches(&id, "in_delivery").await;
+    assert_eq!(jumun.entries(&id).await, ["charge"]);
+}

@@ -26,6 +26,8 @@ pub enum Fault {
     Panic,
     /// It fails before anything happens.
     Fail,
+    /// It takes a second, and succeeds.
+    Slow,
     /// It never comes back.
     Hang,
     /// It takes effect, and fails all the same.
@@ -71,6 +73,10 @@ impl Faults {
             None => call.await,
             Some(Fault::Panic) => panic!("planned, before {step}"),
             Some(Fault::Fail) => Err(ProviderError::unavailable("planned")),
+            Some(Fault::Slow) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                call.await
+            }
             Some(Fault::Hang) => std::future::pending().await,
             Some(Fault::LoseReply) => {
                 call.await?;

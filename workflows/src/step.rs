@@ -121,19 +121,22 @@ impl Step {
     #[must_use]
     pub const fn default_policy(self) -> StepPolicy {
         match self {
-            // A customer is waiting for these two, so they give up.
+            // A customer is waiting for these two, so they give up: soon enough for an answer within the ten seconds
+            // that a caller waits by default.
             Self::StockReserve | Self::PaymentCharge => StepPolicy {
                 attempt_timeout_ms: 2_000,
                 first_delay_ms: 100,
                 factor: 2.0,
                 longest_delay_ms: 1_000,
-                give_up_after_ms: Some(10_000),
+                give_up_after_ms: Some(8_000),
             },
+            // The longest delay is also how long a cancel may go unheard, and how long an order may sleep on after its
+            // provider has come back.
             _ => StepPolicy {
                 attempt_timeout_ms: 5_000,
                 first_delay_ms: 100,
                 factor: 2.0,
-                longest_delay_ms: 3_000,
+                longest_delay_ms: 1_000,
                 give_up_after_ms: None,
             },
         }
@@ -205,7 +208,7 @@ mod tests {
     #[test]
     fn the_last_attempt_is_over_when_the_step_gives_up() {
         let policy = Step::PaymentCharge.default_policy();
-        assert_eq!(policy.retry_for(), Some(Duration::from_secs(7)));
+        assert_eq!(policy.retry_for(), Some(Duration::from_secs(5)));
         assert_eq!(Step::DeliveryStart.default_policy().retry_for(), None);
     }
 }

@@ -49,10 +49,9 @@ impl BuiltIn {
     }
 
     /// Moves the delivery where it is in one of `from`, and tells the state that it has then.
-    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, ProviderError> {
-        self.modes.pass(Context::Delivery).await?;
+    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, StoreError> {
         let variables = json!({ "id": order_id.delivery(), "from": from, "to": to, "now": now() });
-        Ok(self.database.run(MOVE, &variables).await?.read(2)?)
+        self.database.run(MOVE, &variables).await?.read(2)
     }
 
     /// Creates the record unless the delivery has one.
@@ -83,6 +82,7 @@ impl Deliveries for BuiltIn {
     }
 
     async fn start(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
         match self.advance(order_id, &["requested"], "in_delivery").await? {
             Some(State::InDelivery | State::Delivered) => Ok(()),
             state => Err(contradiction(order_id, "started", state)),
@@ -90,6 +90,7 @@ impl Deliveries for BuiltIn {
     }
 
     async fn complete(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+        self.modes.pass(Context::Delivery).await?;
         match self.advance(order_id, &["in_delivery"], "delivered").await? {
             Some(State::Delivered) => Ok(()),
             state => Err(contradiction(order_id, "completed", state)),

@@ -6,8 +6,8 @@ use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use tracing::warn;
+use workflows::order::command::{CommandRequest, Verdict};
 use workflows::order::rules::{self, Admission};
-use workflows::order::workflow::{CommandRequest, Verdict};
 use workflows::order::{self, OrderBook};
 use workflows::{Command, OrderId};
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
-use workflows::order::{self, Line, OrderBook, Placement, Rejection};
+use workflows::order::{self, Fact, Line, OrderBook, Placement, Rejection};
 use workflows::payment::CardToken;
 use workflows::stock::{Product, Stock};
 use workflows::{Money, Order, OrderId, Sku, Status};
@@ -191,10 +191,14 @@ impl Placing {
     /// The order as it was when it was decided whether it stands, so that everybody who asks is answered the same.
     async fn read(&self, id: &OrderId) -> Option<Order> {
         let events = ask("orders.events", self.orders.events(id, 0, EVENTS_TO_STAND)).await.ok()?;
+        // A rejection decides, also of an order whose payment went through too late to count.
+        let rejected = events.iter().position(|event| matches!(event.fact, Fact::OrderRejected { .. }));
+        let told = rejected.map_or(&events[..], |rejected| &events[..=rejected]);
         let mut order = None;
-        for event in &events {
+        for event in told {
             order = Order::after(order, event);
-            if order.as_ref().is_some_and(|order| order.status != Status::Placed) {
+            let left_placed = order.as_ref().is_some_and(|order| order.status != Status::Placed);
+            if left_placed && rejected.is_none() {
                 break;
             }
         }

@@ -4,7 +4,9 @@
 use chrono::DateTime;
 use insta::assert_json_snapshot;
 
-use super::super::{Customer, Line};
+use super::super::attempt::Heard;
+use super::super::command::{CancelSlot, CommandRequest, Passed, Verdict};
+use super::super::{Command, Customer, Line};
 use super::*;
 use crate::{Context, Currency, Lifecycle, Money, PaymentMethod};
 
@@ -82,8 +84,8 @@ fn the_result_of_a_step() {
 #[test]
 fn what_promises_hold() {
     let request = CommandRequest { command: Command::Cancel, by: Role::Customer, reason: Some("late".to_owned()) };
-    let letter = Letter::Cancel { by: Role::Customer, reason: Some("late".to_owned()), from: "inv_1".to_owned() };
-    assert_json_snapshot!((request, letter, Letter::Closed));
+    let slot = CancelSlot::Asked { by: Role::Customer, reason: Some("late".to_owned()), from: "inv_1".to_owned() };
+    assert_json_snapshot!((request, slot, CancelSlot::Closed));
     assert_json_snapshot!(
         "promises",
         (Passed::By(Command::CompleteDelivery), Passed::Shut, Verdict::Accepted, Verdict::NotAllowed)

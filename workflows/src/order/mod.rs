@@ -1,5 +1,7 @@
 //! An order: what it is, and how its events make it so. `rules` decides, `workflow` carries the decisions out.
 
+mod attempt;
+pub mod command;
 mod event;
 pub mod rules;
 mod steps;

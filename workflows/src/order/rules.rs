@@ -1,6 +1,6 @@
 //! What follows from what: pure decisions, no clock, no input or output. The workflow only carries them out.
 
-use super::{CancelWindows, Command, Fact, Gate, Order, Outcome, Rejection, Role, Status};
+use super::{CancelWindows, Command, Event, Fact, Gate, Order, Outcome, Rejection, Role, Status};
 use crate::{Context, Lifecycle, Step};
 
 /// What becomes of a command that is asked of an order as it is now.
@@ -82,6 +82,21 @@ pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
         (Step::DeliveryCancel, Outcome::Done) => vec![Fact::DeliveryCancelled],
         _ => Vec::new(),
     }
+}
+
+/// What a step's answer was, by the events that it recorded; `None` where it recorded none.
+#[must_use]
+pub fn recorded(step: Step, events: &[Event]) -> Option<Outcome> {
+    let mut facts = events.iter().filter(|event| event.step == step).map(|event| &event.fact).peekable();
+    facts.peek()?;
+    let refused = facts.find_map(|fact| match fact {
+        Fact::StockUnavailable { sku, available } => {
+            Some(Outcome::OutOfStock { sku: sku.clone(), available: *available })
+        }
+        Fact::PaymentDeclined { reason, .. } => Some(Outcome::Declined { reason: reason.clone() }),
+        _ => None,
+    });
+    Some(refused.unwrap_or(Outcome::Done))
 }
 
 /// Why an outcome ends the placement; `None` where the order goes on.

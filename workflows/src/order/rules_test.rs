@@ -3,7 +3,7 @@
 use chrono::DateTime;
 use proptest::prelude::*;
 
-use super::super::{Customer, Event, Line, Placement};
+use super::super::{Customer, Line, Placement};
 use super::*;
 use crate::{Currency, Money, OrderId, PaymentMethod, PaymentState};
 
@@ -155,6 +155,27 @@ fn a_lifecycle_can_name_the_order_of_undoing() {
     let lifecycle = Lifecycle { unwind: unwind_first, ..sauce_shop() };
     let undos = unwind(&lifecycle, &STEPS[..5]);
     assert_eq!(undos, [Step::PaymentRefund, Step::DeliveryCancel, Step::StockRestock, Step::StockRelease]);
+}
+
+#[test]
+fn what_a_step_recorded_tells_its_answer() {
+    let sku = || "chili".parse().expect("valid");
+    let declined = Outcome::Declined { reason: "no".to_owned() };
+    for (step, outcome) in [
+        (Step::StockReserve, Outcome::Done),
+        (Step::StockReserve, Outcome::OutOfStock { sku: sku(), available: 2 }),
+        (Step::PaymentCharge, Outcome::Done),
+        (Step::PaymentCharge, declined),
+        (Step::DeliveryStart, Outcome::Done),
+    ] {
+        let order = placed();
+        let events: Vec<_> = facts(step, &outcome, &order)
+            .into_iter()
+            .map(|fact| Event { order_id: order.id.clone(), number: 2, at: order.placed_at, step, fact })
+            .collect();
+        assert_eq!(recorded(step, &events), Some(outcome));
+        assert_eq!(recorded(Step::StockCommit, &events), None);
+    }
 }
 
 #[test]

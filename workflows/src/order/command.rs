@@ -1,0 +1,125 @@
+//! How commands reach a running order: by promises, which are resolved once, so that exactly one of those who compete
+//! for one wins. Each side resolves, and then reads what came of it.
+
+use std::time::Duration;
+
+use restate_sdk::prelude::*;
+use restate_sdk::serde::Json;
+use serde::{Deserialize, Serialize};
+
+use super::{Command, Gate, Role};
+
+/// A command, with who asks it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRequest {
+    pub command: Command,
+    pub by: Role,
+    pub reason: Option<String>,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Accepted,
+    NotAllowed,
+}
+
+/// What passed a gate. The promise is resolved once, so exactly one of them does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Passed {
+    By(Command),
+    /// A cancel came first: nobody passes.
+    Shut,
+}
+
+/// What the n-th cancel promise holds. A cancel can be refused and a later one allowed, so they are numbered: the n-th
+/// gets its verdict before the one after it is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelSlot {
+    Asked {
+        by: Role,
+        reason: Option<String>,
+        /// The invocation that asks, so that it knows its own request again.
+        from: String,
+    },
+    /// The order ended; no cancel is heard any more.
+    Closed,
+}
+
+/// How long a command waits for its effect to be seen before it is answered all the same.
+const EFFECT_WAIT: Duration = Duration::from_secs(2);
+/// How long a cancel waits for its verdict. The request stands all the same; asking again asks for the same verdict.
+const VERDICT_WAIT: Duration = Duration::from_secs(12);
+
+/// Tries to pass the gate. The caller has seen that it is open; whether this command is the first is decided here.
+pub(super) async fn pass_gate(ctx: &SharedWorkflowContext<'_>, gate: Gate, command: Command) -> HandlerResult<Verdict> {
+    ctx.resolve_promise(gate.as_str(), Json(Passed::By(command)));
+    let Json(passed) = ctx.promise::<Json<Passed>>(gate.as_str()).await?;
+    if passed != Passed::By(command) {
+        return Ok(Verdict::NotAllowed);
+    }
+    let carried_out = carried_out(gate);
+    restate_sdk::select! {
+        _ = ctx.promise::<bool>(&carried_out) => {},
+        _ = ctx.sleep(EFFECT_WAIT) => {}
+    }
+    Ok(Verdict::Accepted)
+}
+
+/// Asks the workflow to cancel, and returns its verdict.
+pub(super) async fn ask_cancel(ctx: &SharedWorkflowContext<'_>, request: CommandRequest) -> HandlerResult<Verdict> {
+    let run = ctx.get::<String>(RUN).await?.ok_or_else(|| TerminalError::new("there is no such order"))?;
+    let mut number = ctx.get::<u32>(CANCELS).await?.unwrap_or(0);
+    let mine = CancelSlot::Asked { by: request.by, reason: request.reason, from: ctx.invocation_id().to_owned() };
+    loop {
+        let first = fill_slot(ctx, &cancel_slot(number), &mine).await;
+        if first == CancelSlot::Closed {
+            return Ok(Verdict::NotAllowed);
+        }
+        if first == mine {
+            // Exactly one interruption for each request. A step that is in the middle of an attempt, or waits for the
+            // next one, hears it when that has ended.
+            ctx.invocation_handle(run.clone()).cancel();
+        }
+        let name = cancel_verdict(number);
+        let verdict = restate_sdk::select! {
+            verdict = ctx.promise::<Json<Verdict>>(&name) => verdict?.0,
+            _ = ctx.sleep(VERDICT_WAIT) => return Err(TerminalError::new("no verdict yet").into())
+        };
+        if first == mine || verdict == Verdict::Accepted {
+            return Ok(verdict);
+        }
+        number += 1;
+    }
+}
+
+/// Fills the slot, unless it is filled, and tells what it holds. Deaf to a cancel of this invocation: a filled slot must
+/// not be left without its interruption.
+async fn fill_slot(ctx: &SharedWorkflowContext<'_>, slot: &str, mine: &CancelSlot) -> CancelSlot {
+    ctx.resolve_promise(slot, Json(mine.clone()));
+    loop {
+        if let Ok(Json(first)) = ctx.promise::<Json<CancelSlot>>(slot).await {
+            return first;
+        }
+    }
+}
+
+/// State of the workflow: the invocation that runs the order, which a cancel interrupts.
+pub(super) const RUN: &str = "run";
+/// State of the workflow: how many cancels were refused.
+pub(super) const CANCELS: &str = "cancels";
+
+pub(super) fn carried_out(gate: Gate) -> String {
+    format!("{}.carried_out", gate.as_str())
+}
+
+pub(super) fn cancel_slot(number: u32) -> String {
+    format!("cancel.{number}")
+}
+
+pub(super) fn cancel_verdict(number: u32) -> String {
+    format!("cancel.{number}.verdict")
+}
