@@ -67,7 +67,12 @@ impl Orders {
 
 /// Where an order stands in a listing by time: sorts as text, and no two orders share one.
 fn place(placed_at: DateTime<Utc>, id: &OrderId) -> String {
-    format!("{:016}-{id}", placed_at.timestamp_micros())
+    format!("{}-{id}", padded(placed_at))
+}
+
+/// Sorts as text as the time does, for any time that a caller can name.
+fn padded(at: DateTime<Utc>) -> String {
+    format!("{:020}", at.timestamp_micros().max(0))
 }
 
 #[async_trait]
@@ -138,10 +143,10 @@ impl OrderBook for Orders {
         }
         // A place starts with the time, padded; '~' sorts after every character of a place.
         if let Some(after) = filter.placed_after {
-            require("place > $after", "after", json!(format!("{:016}~", after.timestamp_micros())));
+            require("place > $after", "after", json!(format!("{}~", padded(after))));
         }
         if let Some(before) = filter.placed_before {
-            require("place < $before", "before", json!(format!("{:016}", before.timestamp_micros())));
+            require("place < $before", "before", json!(padded(before)));
         }
         if let Some((placed_at, id)) = &filter.beyond {
             require("place < $beyond", "beyond", json!(place(*placed_at, id)));

@@ -102,5 +102,11 @@ async fn listings_go_from_new_to_old_and_page_without_gaps() {
     let middle = all[3].placed_at;
     assert_eq!(count(OrderFilter { placed_after: Some(middle), ..OrderFilter::default() }).await, 3);
     assert_eq!(count(OrderFilter { placed_before: Some(middle), ..OrderFilter::default() }).await, 3);
+    let far = |year: &str| Some(format!("{year}-01-01T00:00:00Z").parse().expect("a time"));
+    for year in ["2287", "2500", "9999"] {
+        assert_eq!(count(OrderFilter { placed_before: far(year), ..OrderFilter::default() }).await, 7, "{year}");
+        assert_eq!(count(OrderFilter { placed_after: far(year), ..OrderFilter::default() }).await, 0, "{year}");
+    }
+    assert_eq!(count(OrderFilter { placed_after: far("1900"), ..OrderFilter::default() }).await, 7);
     assert_eq!(count(OrderFilter { customer_id: Some("nobody".to_owned()), ..OrderFilter::default() }).await, 0);
 }

@@ -1,6 +1,6 @@
 //! The API as a document, and what is open to everybody.
 
-use tests::{Jumun, Setup};
+use tests::Jumun;
 
 use crate::shared;
 
@@ -32,9 +32,10 @@ async fn it_tells_its_health() {
 
 #[tokio::test]
 async fn it_is_ready_only_with_its_engine() {
-    let setup = Setup::new();
-    let jumun: Jumun = setup.start().await;
-    jumun.kill_engine();
+    let jumun = Jumun::ephemeral().await;
+    jumun.signal_engine("STOP");
     assert_eq!(jumun.get("/livez").await.status, 200);
+    let _ = jumun.get("/readyz").await.problem(503, "not-ready");
+    jumun.signal_engine("CONT");
     tests::until("readiness", async || (jumun.get("/readyz").await.status == 200).then_some(())).await;
 }

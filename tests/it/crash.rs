@@ -30,7 +30,7 @@ async fn killing_the_engine_loses_nothing() {
     let shop = Shop::open(&jumun).await;
     slow_down(&jumun).await;
     // jumun starts the engine again by itself.
-    place_until(&shop, async || jumun.kill_engine()).await;
+    place_until(&shop, async || jumun.signal_engine("KILL")).await;
     everything_ends(&setup, shop).await;
 }
 

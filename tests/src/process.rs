@@ -5,13 +5,16 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Answer;
+
+/// How long a jumun that is not needed any more may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// The line of JSON that `jumun --json` prints once it is ready.
 #[derive(Clone, Debug, Deserialize)]
@@ -135,9 +138,9 @@ impl Jumun {
         child.wait().expect("it ends").code()
     }
 
-    /// `kill -9` of the engine that jumun started first.
-    pub fn kill_engine(&self) {
-        let kill = format!("kill -9 {}", self.ready.engine_pid);
+    /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine that jumun started first.
+    pub fn signal_engine(&self, signal: &str) {
+        let kill = format!("kill -{signal} {}", self.ready.engine_pid);
         assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
     }
 
@@ -210,8 +213,17 @@ impl Jumun {
 }
 
 impl Drop for Jumun {
+    /// Asks it to stop, so that it removes what it keeps nothing of, and kills it if it takes too long.
     fn drop(&mut self) {
         let child = self.child.get_mut().expect("no panic");
+        drop(child.stdin.take());
+        let start = Instant::now();
+        while start.elapsed() < STOP_WITHIN {
+            if !matches!(child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = child.kill();
         let _ = child.wait();
     }

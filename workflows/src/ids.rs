@@ -81,11 +81,12 @@ id!(
     }
 );
 id!(
-    /// A product of a merchant: 1 to 64 letters, digits, dots, underscores and hyphens.
+    /// A product of a merchant: 1 to 64 letters, digits, dots, underscores and hyphens, starting with a letter or digit.
     Sku,
-    "a SKU (1 to 64 of A-Z, a-z, 0-9, ., _ and -)",
+    "a SKU (1 to 64 of A-Z, a-z, 0-9, ., _ and -, starting with a letter or digit)",
     |text| {
-        (1..=64).contains(&text.len())
+        text.len() <= 64
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
     }
 );
@@ -133,7 +134,7 @@ mod tests {
         for wrong in ["", "-a", "Sauce", "a/b", &"a".repeat(64)] {
             assert!(wrong.parse::<MerchantId>().is_err(), "{wrong}");
         }
-        for wrong in ["", "a b", "ü", &"a".repeat(65)] {
+        for wrong in ["", ".", "..", "a b", "ü", &"a".repeat(65)] {
             assert!(wrong.parse::<Sku>().is_err(), "{wrong}");
         }
         assert!(serde_json::from_str::<Sku>("\"a b\"").is_err());
