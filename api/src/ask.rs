@@ -22,7 +22,17 @@ pub(crate) async fn ask<T>(
     step: &'static str,
     answer: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Unanswered> {
-    match tokio::time::timeout(PATIENCE, answer).await {
+    ask_within(PATIENCE, step, answer).await
+}
+
+/// The same for somebody who has at most `limit` left.
+pub(crate) async fn ask_within<T>(
+    limit: Duration,
+    step: &'static str,
+    answer: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, Unanswered> {
+    let patience = PATIENCE.min(limit);
+    match tokio::time::timeout(patience, answer).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(ProviderError::Unavailable(cause))) => {
             warn!(step, %cause, "unavailable");
@@ -33,7 +43,7 @@ pub(crate) async fn ask<T>(
             Err(Unanswered::Impossible)
         }
         Err(_) => {
-            warn!(step, patience_ms = PATIENCE.as_millis(), "no answer in time");
+            warn!(step, patience_ms = patience.as_millis(), "no answer in time");
             Err(Unanswered::Unavailable)
         }
     }

@@ -28,6 +28,9 @@ Every 4xx and 5xx is `application/problem+json` (RFC 9457): `type` says which pr
 | --- | --- | --- |
 ";
 
+const FRAMEWORK_TITLE: &str = "<title>Swagger UI</title>";
+const TITLE: &str = "<title>jumun API</title>";
+
 /// A service of `api` with everything that the document says about it.
 pub(crate) fn service<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
     OpenApiService::new(api, "jumun", "v1")
@@ -55,9 +58,10 @@ impl Document {
         let raw = service.spec();
         let mut document: Json = serde_json::from_str(&raw).expect("the framework writes JSON");
         refuse_unknown_fields(&mut document);
+        allow_null(&mut document);
         polish_responses(&mut document);
         let json = format!("{document:#}");
-        let html = service.swagger_ui_html().replace(&raw, &json);
+        let html = service.swagger_ui_html().replace(&raw, &json).replace(FRAMEWORK_TITLE, TITLE);
         Self { json, html }
     }
 }
@@ -105,8 +109,33 @@ fn refuse_unknown_fields(document: &mut Json) {
     }
 }
 
+/// A member may be null only if the schema that it refers to allows that, too: `nullable` beside `allOf` allows nothing
+/// by itself.
+fn allow_null(document: &mut Json) {
+    let mut names = Vec::new();
+    nullable_references(document, &mut names);
+    for name in names {
+        document["components"]["schemas"][&name]["nullable"] = true.into();
+    }
+}
+
+/// The names of the schemas that may be null where `json` refers to them.
+fn nullable_references(json: &Json, found: &mut Vec<String>) {
+    match json {
+        Json::Object(members) => {
+            if members.get("nullable") == Some(&true.into()) {
+                members.get("allOf").into_iter().for_each(|parts| references(parts, found));
+            }
+            members.values().for_each(|member| nullable_references(member, found));
+        }
+        Json::Array(items) => items.iter().for_each(|item| nullable_references(item, found)),
+        _ => {}
+    }
+}
+
 /// Says of each status which problems it may mean, and writes the names of headers as people do.
 fn polish_responses(document: &mut Json) {
+    let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     let operations = paths.filter_map(Json::as_object_mut).flat_map(|path| path.values_mut());
     let responses = operations.filter_map(|operation| operation["responses"].as_object_mut());
@@ -117,6 +146,12 @@ fn polish_responses(document: &mut Json) {
                 Kind::ALL.iter().filter(|kind| kinds.as_array().is_some_and(|uris| uris.contains(&kind.uri().into())));
             let lines: Vec<_> = kinds.map(|kind| format!("`{}`: {}", kind.uri(), kind.when())).collect();
             response["description"] = lines.join("\n\n").into();
+        }
+        if response["description"] == "" {
+            let mut names = Vec::new();
+            references(&response["content"], &mut names);
+            let described = names.first().map(|name| &schemas[name]["description"]).filter(|text| text.is_string());
+            response["description"] = described.cloned().unwrap_or_else(|| "What was asked for.".into());
         }
         if let Some(headers) = response.get_mut("headers").and_then(Json::as_object_mut) {
             *headers = std::mem::take(headers).into_iter().map(|(name, header)| (header_name(&name), header)).collect();

@@ -7,8 +7,9 @@ use poem::http::uri::InvalidUri;
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
 use restate_sdk::serde::Json;
 use workflows::OrderId;
+use workflows::order::PlaceOrder;
 use workflows::order::command::{CommandRequest, Verdict};
-use workflows::order::workflow::{OrderWorkflowIngressClient, PlaceOrder};
+use workflows::order::workflow::OrderWorkflowIngressClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,10 +59,15 @@ impl Engine {
         Ok(Self { client: Client::new(url.parse()?, http.clone())?, http, health_url })
     }
 
-    /// Starts the order's workflow. Starting it again changes nothing and succeeds.
-    pub(crate) async fn submit(&self, order_id: &OrderId, order: &PlaceOrder) -> Result<(), EngineError> {
+    /// Starts the order's workflow within `limit`. Starting it again changes nothing and succeeds.
+    pub(crate) async fn submit(
+        &self,
+        order_id: &OrderId,
+        order: &PlaceOrder,
+        limit: Duration,
+    ) -> Result<(), EngineError> {
         let run = self.workflow(order_id).run(Json(order.clone())).send();
-        within(SUBMIT_TIMEOUT, run).await?;
+        within(SUBMIT_TIMEOUT.min(limit), run).await?;
         Ok(())
     }
 

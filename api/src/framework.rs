@@ -45,9 +45,15 @@ fn problem(error: &poem::Error) -> Problem {
     Problem::internal()
 }
 
-/// The framework's reason without the names of our types. It reads `failed to parse "quantity": expected … (occurred
+/// The framework's reason without the names of our types and without what was sent. It reads `failed to parse "quantity": expected … (occurred
 /// while parsing "OrderLine") (occurred while parsing "PlaceOrder")`.
-fn readable(reason: &str) -> String {
+pub(crate) fn readable(reason: &str) -> String {
+    if reason.contains("Expected input type") || reason.contains("expects an input value") {
+        return "a field is missing or of the wrong type".to_owned();
+    }
+    if reason.contains("Expect a valid enumeration value") {
+        return "expected one of the documented values".to_owned();
+    }
     let reason = reason.split(" (occurred while parsing").next().unwrap_or(reason);
     let reason = match reason.strip_prefix("failed to parse \"").and_then(|rest| rest.split_once("\": ")) {
         Some((name, reason)) => format!("{name}: {reason}"),
@@ -98,7 +104,7 @@ mod tests {
                 "quantity: expected 1 to 999",
             ),
             (r#"failed to parse "PlaceOrder": unknown field `x`."#, "PlaceOrder: unknown field `x`"),
-            (r#"Expected input type "Customer", found null."#, r#"Expected input type "Customer", found null"#),
+            (r#"Expected input type "Customer", found "secret"."#, "a field is missing or of the wrong type"),
             ("EOF while parsing a value at line 1 column 0", "EOF while parsing a value at line 1 column 0"),
         ] {
             assert_eq!(readable(reason), expected);

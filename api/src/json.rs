@@ -110,9 +110,18 @@ pub(crate) enum ContextName {
 
 /// How an order is paid.
 #[derive(Clone, Copy, Enum)]
-#[oai(rename = "PaymentMethod", remote = "workflows::PaymentMethod", rename_all = "snake_case")]
+#[oai(rename = "PaymentMethod", rename_all = "snake_case")]
 pub(crate) enum PaymentMethodName {
     Card,
+    Deposit,
+}
+
+impl From<workflows::PaymentMethod> for PaymentMethodName {
+    fn from(method: workflows::PaymentMethod) -> Self {
+        match method {
+            workflows::PaymentMethod::Card => Self::Card,
+        }
+    }
 }
 
 /// Where an order's money is.

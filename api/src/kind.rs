@@ -54,6 +54,8 @@ kinds! {
         "There is nothing of that name.";
     MethodNotAllowed = 405, "method-not-allowed", "Method not allowed",
         "The path takes other verbs; see `Allow`.";
+    RequestTimeout = 408, "request-timeout", "Request timeout",
+        "The request's body did not arrive within 10 seconds.";
     OutOfStock = 409, "out-of-stock", "Out of stock",
         "Only `available` pieces of `sku` are left. No order stands.";
     PriceChanged = 409, "price-changed", "Price changed",
@@ -83,9 +85,10 @@ kinds! {
     Internal = 500, "internal", "Internal error",
         "Something failed that should not.";
     TryAgainLater = 503, "try-again-later", "Try again later",
-        "Something that is needed does not answer. Repeat the request after `Retry-After`.";
+        "Something that is needed does not answer. Repeat the request after `Retry-After`, with the same \
+        `Idempotency-Key` if it had one.";
     UpstreamUnavailable = 503, "upstream-unavailable", "Upstream unavailable",
-        "The context `context` does not answer. Orders go on meanwhile.";
+        "The context `context` does not answer.";
     NotReady = 503, "not-ready", "Not ready",
         "This instance should not be sent requests now.";
 }

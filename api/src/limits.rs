@@ -1,4 +1,6 @@
-//! The limit of a request's body. Poem's own middleware would refuse every request without a Content-Length.
+//! The limits of a request's body: how large it may be, and how slow. Poem's own middleware would refuse every request without a Content-Length.
+
+use std::time::Duration;
 
 use poem::error::ReadBodyError;
 use poem::http::header::CONTENT_LENGTH;
@@ -9,13 +11,20 @@ use crate::problem::Problem;
 
 const BODY_LIMIT: usize = 64 * 1024;
 
-/// The request with its body read, if that is not too large, whether its length was declared or not.
-pub(crate) async fn bounded(mut request: Request) -> poem::Result<Request> {
+const BODY_TIME: Duration = Duration::from_secs(10);
+
+/// The request with its body read, if that is neither too large, whether its length was declared or not, nor too slow.
+pub(crate) async fn bounded(request: Request) -> poem::Result<Request> {
+    bounded_within(BODY_TIME, request).await
+}
+
+async fn bounded_within(limit: Duration, mut request: Request) -> poem::Result<Request> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: usize| length > BODY_LIMIT) {
         return Err(too_large().into());
     }
-    let body = request.take_body().into_bytes_limit(BODY_LIMIT).await.map_err(|error| match error {
+    let body = tokio::time::timeout(limit, request.take_body().into_bytes_limit(BODY_LIMIT)).await;
+    let body = body.map_err(|_| too_slow())?.map_err(|error| match error {
         ReadBodyError::PayloadTooLarge => too_large(),
         _ => Problem::new(Kind::InvalidRequest, "The body broke off before its end. Please send it again."),
     })?;
@@ -25,4 +34,24 @@ pub(crate) async fn bounded(mut request: Request) -> poem::Result<Request> {
 
 fn too_large() -> Problem {
     Problem::new(Kind::BodyTooLarge, "A body may have 64 KiB at most. Please send less at once.")
+}
+
+fn too_slow() -> Problem {
+    let detail = format!("The body did not arrive within {} seconds. Please send it again.", BODY_TIME.as_secs());
+    Problem::new(Kind::RequestTimeout, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::StatusCode;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_not_waited_for() {
+        let (_open, body) = tokio::io::duplex(1);
+        let request = Request::builder().body(Body::from_async_read(body));
+        let refused = bounded_within(Duration::from_millis(10), request).await.expect_err("in time");
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+    }
 }

@@ -12,6 +12,7 @@ use workflows::merchant::{self, MerchantPut, Merchants};
 use workflows::{Currency, Lifecycle, MerchantId};
 
 use crate::ask::ask;
+use crate::body::Body;
 use crate::json::List;
 use crate::kind::Kind;
 use crate::problem::{Problem, Refused, refusals};
@@ -23,7 +24,7 @@ pub(crate) struct MerchantsApi {
 }
 
 refusals! {
-    PutMerchant: InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, TryAgainLater;
+    PutMerchant: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, TryAgainLater;
     ListMerchants: TryAgainLater;
     GetMerchant: NotFound, TryAgainLater;
     GetLifecycle: NotFound;
@@ -94,9 +95,9 @@ impl MerchantsApi {
         &self,
         /// The merchant's id, which the caller chooses.
         merchant_id: Path<Checked<MerchantId>>,
-        body: Json<MerchantBody>,
+        body: Body<MerchantBody>,
     ) -> Result<MerchantSaved, Refused<PutMerchant>> {
-        let Json(body) = body;
+        let Body(body) = body;
         let LifecycleName(lifecycle) = body.lifecycle.0;
         let lifecycle = Lifecycle::preset(&lifecycle).ok_or_else(unknown_lifecycle)?.clone();
         let put = MerchantPut { id: merchant_id.0.0, name: body.name.0.0, currency: body.currency.0, lifecycle };

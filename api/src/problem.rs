@@ -82,14 +82,24 @@ impl Problem {
         Self::new(Kind::NotFound, format!("There is no {what}. Check the path."))
     }
 
-    /// Nothing was changed, and the caller may repeat the request.
+    /// Nothing was decided, and the caller may repeat the request.
     pub(crate) fn try_again_later() -> Self {
-        Self::new(Kind::TryAgainLater, "This cannot be done right now. Nothing was changed; please try again shortly.")
+        Self::new(
+            Kind::TryAgainLater,
+            "This cannot be done right now. Nothing was decided; asking again after Retry-After is safe.",
+        )
+    }
+
+    /// The same of an order that was to be placed.
+    pub(crate) fn nothing_stands() -> Self {
+        Self::new(
+            Kind::TryAgainLater,
+            "This request placed no order and took no money for good: repeat it after Retry-After.",
+        )
     }
 
     pub(crate) fn upstream_unavailable(context: Context) -> Self {
-        let detail =
-            format!("The {context} context does not answer right now. Orders go on; please try again shortly.");
+        let detail = format!("The {context} context does not answer right now. Please try again after Retry-After.");
         Self::new(Kind::UpstreamUnavailable, detail)
             .with(Members { context: Some(context.into()), ..Members::default() })
     }
@@ -130,7 +140,10 @@ impl From<Problem> for poem::Error {
     }
 }
 
-/// The kinds of problem that an operation answers with, besides `internal`.
+/// With which every operation answers.
+const EVERYWHERE: [Kind; 2] = [Kind::InvalidRequest, Kind::Internal];
+
+/// The kinds of problem that an operation answers with, besides those of every operation.
 pub(crate) trait Refusals: Send + Sync + 'static {
     const KINDS: &'static [Kind];
 }
@@ -156,7 +169,7 @@ pub(crate) struct Refused<R>(Problem, PhantomData<R>);
 impl<R: Refusals> From<Problem> for Refused<R> {
     fn from(problem: Problem) -> Self {
         debug_assert!(
-            problem.kind == Kind::Internal || R::KINDS.contains(&problem.kind),
+            EVERYWHERE.contains(&problem.kind) || R::KINDS.contains(&problem.kind),
             "{:?} is not documented for {}",
             problem.kind,
             std::any::type_name::<R>()
@@ -174,7 +187,7 @@ impl<R> From<Refused<R>> for poem::Error {
 impl<R: Refusals> ApiResponse for Refused<R> {
     fn meta() -> MetaResponses {
         let mut kinds = R::KINDS.to_vec();
-        kinds.push(Kind::Internal);
+        kinds.extend(EVERYWHERE.into_iter().filter(|kind| !R::KINDS.contains(kind)));
         kinds.sort_by_key(|kind| kind.status());
         let responses = kinds.chunk_by(|one, other| one.status() == other.status()).map(response).collect();
         MetaResponses { responses }

@@ -10,6 +10,7 @@ use workflows::stock::{self, ProductPut, Stock};
 use workflows::{Context, MerchantId, Sku};
 
 use crate::ask::{Unanswered, ask};
+use crate::body::Body;
 use crate::json::{List, Money, UnitPrice};
 use crate::kind::Kind;
 use crate::merchants;
@@ -23,7 +24,7 @@ pub(crate) struct ProductsApi {
 }
 
 refusals! {
-    PutProduct: InvalidRequest, NotFound, StockReserved, BodyTooLarge, UnsupportedMediaType, CurrencyMismatch,
+    PutProduct: InvalidRequest, NotFound, StockReserved, RequestTimeout, BodyTooLarge, UnsupportedMediaType, CurrencyMismatch,
         TryAgainLater, UpstreamUnavailable;
     ListProducts: NotFound, TryAgainLater, UpstreamUnavailable;
     GetProduct: NotFound, TryAgainLater, UpstreamUnavailable;
@@ -89,9 +90,9 @@ impl ProductsApi {
         merchant_id: Path<Checked<MerchantId>>,
         /// The product's SKU, which the caller chooses.
         sku: Path<Checked<Sku>>,
-        body: Json<ProductBody>,
+        body: Body<ProductBody>,
     ) -> Result<Json<Product>, Refused<PutProduct>> {
-        let Json(body) = body;
+        let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let unit_price = workflows::Money::from(&body.unit_price);
         if unit_price.currency != merchant.currency {

@@ -11,7 +11,7 @@ use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
 
 use crate::document::{self, Document};
-use crate::{framework, limits};
+use crate::{framework, limits, parameters};
 
 type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
 
@@ -41,6 +41,7 @@ impl<T: OpenApi> OpenApi for Routes<T> {
     fn add_routes(self, table: &mut Table) {
         let Document { json, html } = Document::of::<T>();
         self.0.add_routes(table);
+        parameters::check::<T>(table);
         let mut page = |path: &str, page: BoxEndpoint<'static>| {
             table.insert(path.to_owned(), HashMap::from([(Method::GET, page)]));
         };

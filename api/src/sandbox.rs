@@ -8,6 +8,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 use workflows::Context;
 use workflows::sandbox::{Mode, Sandbox};
 
+use crate::body::Body;
 use crate::json::ContextName;
 use crate::kind::Kind;
 use crate::problem::{Problem, Refused, refusals};
@@ -19,7 +20,7 @@ pub(crate) struct SandboxApi {
 }
 
 refusals! {
-    PutSandbox: InvalidRequest, NotFound, BodyTooLarge, UnsupportedMediaType;
+    PutSandbox: InvalidRequest, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType;
 }
 
 /// How a built-in provider behaves, for its activities and for its queries.
@@ -69,7 +70,7 @@ impl SandboxApi {
         &self,
         /// Whose provider.
         context: Path<ContextName>,
-        body: Json<SandboxMode>,
+        body: Body<SandboxMode>,
     ) -> Result<Json<SandboxModes>, Refused<PutSandbox>> {
         let mode = Mode::try_from(body.0)?;
         self.sandbox.set_mode(context.0.into(), mode);

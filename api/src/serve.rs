@@ -13,6 +13,8 @@ use crate::{Deps, app};
 
 /// Out of file descriptors, most likely: trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// After how long a connection on which nothing comes or goes is closed. A request on it is still answered.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Serves the API on `listener` until `shutdown`, then ends open requests within `grace`.
 ///
@@ -25,7 +27,8 @@ pub async fn serve(
     grace: Duration,
 ) -> std::io::Result<()> {
     let acceptor = Prompt(TcpAcceptor::from_tokio(listener)?);
-    Server::new_with_acceptor(acceptor).run_with_graceful_shutdown(app(deps), shutdown, Some(grace)).await
+    let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_TIMEOUT);
+    server.run_with_graceful_shutdown(app(deps), shutdown, Some(grace)).await
 }
 
 /// Sends every answer at once instead of waiting for more to send with it.

@@ -13,7 +13,7 @@ use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, post}
 use serde_json::{Value, json};
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::merchant::{Merchant, MerchantPut, Merchants};
-use workflows::order::workflow::PlaceOrder;
+use workflows::order::PlaceOrder;
 use workflows::order::{Entry, Event, Fact, OrderBook, OrderFilter, Recorded, Rejection};
 use workflows::payment::{Charge, Charged, Payment, Payments, Refund};
 use workflows::provider::Undo;
@@ -32,6 +32,8 @@ pub(crate) enum Fate {
     Waits,
     /// It takes nothing and says 500.
     Fails,
+    /// It takes nothing and says nothing.
+    Hangs,
 }
 
 /// The API, and what is behind it.
@@ -147,6 +149,11 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// What the problem says to a person.
+    pub(crate) fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap_or_default()
+    }
+
     /// It is this problem, told as problems are.
     #[track_caller]
     pub(crate) fn is_problem(&self, status: u16, slug: &str) {
@@ -198,10 +205,11 @@ fn at() -> DateTime<Utc> {
 }
 
 #[handler]
-fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order): Json<PlaceOrder>) -> Response {
+async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order): Json<PlaceOrder>) -> Response {
     let id: OrderId = id.parse().expect("an order id");
     let mut facts = vec![Fact::OrderPlaced(Box::new(order.placement))];
-    match locked(&state.fate).clone() {
+    let fate = locked(&state.fate).clone();
+    match fate {
         Fate::Stands => facts.extend([
             Fact::StockReserved,
             Fact::PaymentApproved { payment_id: id.payment() },
@@ -211,6 +219,7 @@ fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order): Json
         Fate::Rejected(rejection) => facts.push(Fact::OrderRejected { rejection }),
         Fate::Waits => {}
         Fate::Fails => return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
+        Fate::Hangs => std::future::pending().await,
     }
     state.add(&id, facts);
     let taken = json!({"invocationId": "inv_1", "status": "Accepted"}).to_string();
@@ -300,7 +309,10 @@ impl Stock for State {
     }
 
     async fn products(&self, merchant_id: &MerchantId, skus: &[Sku]) -> Result<Vec<Product>, ProviderError> {
-        self.up(Context::Stock)?;
+        match self.mode(Context::Stock) {
+            Mode::Slow { delay_ms } => tokio::time::sleep(Duration::from_millis(delay_ms.into())).await,
+            _ => self.up(Context::Stock)?,
+        }
         let products = locked(&self.products).values().cloned().collect::<Vec<_>>();
         let wanted = |product: &Product| skus.is_empty() || skus.contains(&product.sku);
         Ok(products.into_iter().filter(|product| product.merchant_id == *merchant_id && wanted(product)).collect())

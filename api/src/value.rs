@@ -244,8 +244,9 @@ macro_rules! whole {
 }
 
 whole!(Quantity(u32), "quantity", 1 to 999, 2);
-whole!(Price(i64), "price", 0 to 1_000_000_000_000, 12_000);
-whole!(Total(i64), "total", 0 to 100_000_000_000_000_000, 24_000);
+// 100 lines of 999 pieces at the highest price are less than 2^53, so that every total is exact in JavaScript, too.
+whole!(Price(i64), "price", 0 to 90_000_000_000, 12_000);
+whole!(Total(i64), "total", 0 to 8_991_000_000_000_000, 24_000);
 whole!(OnHand(i64), "on_hand", 0 to 1_000_000_000, 100);
 whole!(DelayMs(u32), "delay_ms", 0 to 60_000, 500);
 whole!(Limit(u32), "limit", 1 to 200, 50);

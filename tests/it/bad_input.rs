@@ -42,6 +42,7 @@ async fn a_bad_order_is_refused_and_leaves_no_trace() {
         ),
         ("no card", with("/payment", json!({ "method": "card" })), 400, "invalid-request"),
         ("unknown method", with("/payment/method", json!("cash")), 400, "invalid-request"),
+        ("another method", with("/payment", json!({ "method": "deposit" })), 422, "payment-method-not-accepted"),
         ("empty name", with("/customer/name", json!("")), 400, "invalid-request"),
         ("long note", added("note", json!("n".repeat(501))), 400, "invalid-request"),
         ("bad currency", added("expected_total", json!({"amount": 1, "currency": "XXY"})), 400, "invalid-request"),
@@ -113,7 +114,10 @@ async fn paths_verbs_and_parameters_are_checked() {
         (Method::GET, "/v1/orders?limit=201", 400, "invalid-request"),
         (Method::GET, "/v1/orders?status=lost", 400, "invalid-request"),
         (Method::GET, "/v1/orders?placed_after=yesterday", 400, "invalid-request"),
+        (Method::GET, "/v1/orders?status=paid&status=closed", 400, "invalid-request"),
+        (Method::GET, "/v1/orders?statuss=paid", 400, "invalid-request"),
         (Method::GET, "/v1/payments?order_id=x", 400, "invalid-request"),
+        (Method::PUT, "/v1/merchants/No!", 400, "invalid-request"),
     ] {
         let answer = jumun.send(jumun.request(method.clone(), path)).await;
         assert_eq!(answer.status, status, "{method} {path}: {answer:#?}");

@@ -29,7 +29,7 @@ pub(crate) struct CommandOrders {
 }
 
 refusals! {
-    CommandOrder: InvalidRequest, NotFound, CommandNotAllowed, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
+    CommandOrder: InvalidRequest, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
 }
 
 /// What there is to say about a command.
@@ -43,7 +43,8 @@ struct CommandBody {
 
 #[derive(ApiResponse)]
 enum Commanded {
-    /// The command was carried out, now or before.
+    /// The command is accepted, now or before. It takes effect when the contexts that it needs answer; the body is the
+    /// order so far.
     #[oai(status = 200)]
     Done(
         Json<Order>,
@@ -59,7 +60,7 @@ impl CommandOrders {
     ///
     /// `cancel` calls it off while its lifecycle lets the caller; everything that was done is undone.
     /// `complete-delivery` reports that the goods were handed over. `allowed_commands` of the order says which commands
-    /// it takes now. Repeating a command that was carried out changes nothing and answers 200. Of two commands that
+    /// it takes now. Repeating a command that was accepted changes nothing and answers 200. Of two commands that
     /// exclude each other exactly one wins.
     #[oai(path = "/:order_id/:command", method = "post", operation_id = "command_order")]
     async fn command(
@@ -96,7 +97,7 @@ impl CommandOrders {
             warn!(order_id = %id, ?command, %error, "command not carried to the order");
             Problem::new(
                 Kind::TryAgainLater,
-                "The order cannot be reached right now. Please send the command again: it takes effect once only.",
+                "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
             )
         })?;
         let order = find(&*self.orders, id).await?;

@@ -1,11 +1,11 @@
 //! An order in JSON: the whole picture on one screen.
 
 use chrono::{DateTime, Utc};
-use poem_openapi::Object;
 use poem_openapi::registry::MetaSchema;
+use poem_openapi::{Enum, Object};
 use serde_json::Value as Json;
 use workflows::order::{self, Event, Fact, Language, rules};
-use workflows::{DeliveryId, MerchantId, OrderId, PaymentId, Sku};
+use workflows::{DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
 
 use crate::caller;
 use crate::json::{CommandName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName, StatusName};
@@ -199,15 +199,76 @@ pub(crate) struct EventJson {
     pub order_id: Checked<OrderId>,
     /// Its number among the order's events, from 1 without gaps.
     pub number: u32,
-    /// What became true, for example `order_paid`.
+    /// What became true.
     #[oai(rename = "type")]
-    pub kind: String,
+    pub kind: EventType,
     /// When it was recorded.
     pub at: Checked<DateTime<Utc>>,
     /// The step that made it true, as `context.verb`.
-    pub step: String,
+    pub step: Checked<Step>,
     /// What there is to know about it; its fields depend on `type`.
     pub data: Checked<Data>,
+}
+
+macro_rules! event_types {
+    ($($fact:ident,)+) => {
+        /// What can become true of an order.
+        #[derive(Clone, Copy, Enum)]
+        #[oai(rename = "EventType", rename_all = "snake_case")]
+        pub(crate) enum EventType {
+            $($fact,)+
+        }
+
+        impl From<&Fact> for EventType {
+            fn from(fact: &Fact) -> Self {
+                match fact {
+                    $(Fact::$fact { .. } => Self::$fact,)+
+                }
+            }
+        }
+    };
+}
+
+event_types! {
+    OrderPlaced,
+    StockReserved,
+    StockUnavailable,
+    PaymentApproved,
+    PaymentDeclined,
+    OrderPaid,
+    StockCommitted,
+    DeliveryRequested,
+    DeliveryStarted,
+    DeliveryCompleted,
+    OrderClosed,
+    CancellationRequested,
+    DeliveryCancelled,
+    PaymentCancelled,
+    StockReleased,
+    OrderCancelled,
+    OrderRejected,
+}
+
+impl Value for Step {
+    const NAME: &'static str = "step";
+    const FORM: &'static str = "a step, such as payment.charge";
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            enum_items: Self::ALL.iter().map(|step| step.name().into()).collect(),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.name() == text)
+    }
+}
+
+impl Written for Step {
+    fn to_json(&self) -> Json {
+        self.name().into()
+    }
 }
 
 /// What there is to know about an event.
@@ -218,9 +279,9 @@ impl From<Event> for EventJson {
         Self {
             id: format!("{}/{}", event.order_id, event.number),
             number: event.number,
-            kind: event.fact.name().to_owned(),
+            kind: EventType::from(&event.fact),
             at: Checked(event.at),
-            step: event.step.name().to_owned(),
+            step: Checked(event.step),
             data: Checked(Data::of(&event.fact)),
             order_id: Checked(event.order_id),
         }

@@ -33,9 +33,10 @@ impl Value for IdempotencyKey {
 }
 
 impl IdempotencyKey {
-    /// The order of the request, at its `attempt`th try that was not answered with 503.
-    pub(crate) fn order_id(&self, attempt: u32) -> OrderId {
-        let digest = Sha256::digest(format!("order\n{attempt}\n{}", self.0));
+    /// The order of `caller`'s request, after `attempt` orders of the same request that left nothing standing.
+    pub(crate) fn order_id(&self, caller: &str, attempt: u32) -> OrderId {
+        // A line break ends each part, and no key has one, so different parts are different texts.
+        let digest = Sha256::digest(format!("order\n{caller}\n{attempt}\n{}", self.0));
         OrderId::from_bits(digest.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte)))
     }
 }
@@ -97,14 +98,13 @@ mod tests {
 
     #[test]
     fn the_order_follows_from_key_and_attempt() {
-        assert_eq!(key("a").order_id(0), key("a").order_id(0));
-        let ids: BTreeSet<_> = [("a", 0), ("a", 1), ("b", 0), ("1", 0), ("0", 1)]
-            .into_iter()
-            .map(|(text, attempt)| key(text).order_id(attempt))
-            .collect();
-        assert_eq!(ids.len(), 5);
+        assert_eq!(key("a").order_id("anonymous", 0), key("a").order_id("anonymous", 0));
+        let requests = [("x", "a", 0), ("x", "a", 1), ("x", "b", 0), ("x", "1", 0), ("x", "0", 1), ("y", "a", 0)];
+        let ids: BTreeSet<_> =
+            requests.into_iter().map(|(caller, text, attempt)| key(text).order_id(caller, attempt)).collect();
+        assert_eq!(ids.len(), requests.len());
         // Stored orders are found again by this very id.
-        assert_eq!(key("a").order_id(0).as_str(), "ord_ae9577d48795cb2f2a44731cc7268ce6");
+        assert_eq!(key("a").order_id("anonymous", 0).as_str(), "ord_7e425211fe21bc06605729cdc272c58f");
     }
 
     #[test]

@@ -8,12 +8,14 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use workflows::order::Language;
+use workflows::payment::CardToken;
 use workflows::{MerchantId, OrderId, Sku};
 
 use super::json::{Customer, Order};
 use super::key::IdempotencyKey;
 use super::placing::{Placed, Placing};
 use super::read::language_or_default;
+use crate::body::Body;
 use crate::headers::{AcceptLanguage, Prefer};
 use crate::json::{ExpectedTotal, PaymentMethodName};
 use crate::kind::Kind;
@@ -26,7 +28,7 @@ pub(crate) struct PlaceOrders {
 }
 
 refusals! {
-    PlaceOrderRefusals: InvalidRequest, PaymentDeclined, OutOfStock, PriceChanged, OrderCancelled, BodyTooLarge,
+    PlaceOrderRefusals: InvalidRequest, PaymentDeclined, OutOfStock, PriceChanged, OrderCancelled, RequestTimeout, BodyTooLarge,
         UnsupportedMediaType, UnknownMerchant, UnknownProduct, PaymentMethodNotAccepted, CurrencyMismatch,
         IdempotencyKeyReused, TryAgainLater;
 }
@@ -64,13 +66,27 @@ pub(crate) struct OrderLine {
 
 /// How an order is paid.
 #[derive(Object)]
-#[oai(deny_unknown_fields)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none)]
 pub(crate) struct PayBy {
     /// The merchant's lifecycle says which method it takes.
     pub method: PaymentMethodName,
     /// The payment provider's token for the card. The built-in provider knows `tok_ok`, `tok_declined`,
-    /// `tok_flaky_N`, `tok_slow_MS` and `tok_lost_reply`.
-    pub card_token: Checked<Card>,
+    /// `tok_flaky_N`, `tok_slow_MS` and `tok_lost_reply`. Needed where `method` is `card`.
+    pub card_token: Option<Checked<Card>>,
+}
+
+impl PayBy {
+    /// The token of an order that is paid by card.
+    pub(crate) fn card_token(&self) -> Result<Option<CardToken>, Problem> {
+        match (self.method, &self.card_token) {
+            (PaymentMethodName::Card, Some(Checked(Card(token)))) => Ok(Some(CardToken(token.clone()))),
+            (PaymentMethodName::Card, None) => {
+                let detail = format!("payment.card_token: missing; expected {} to pay by card.", Card::FORM);
+                Err(Problem::new(Kind::InvalidRequest, detail))
+            }
+            (PaymentMethodName::Deposit, _) => Ok(None),
+        }
+    }
 }
 
 impl Example for PlaceOrder {
@@ -84,7 +100,7 @@ impl Example for PlaceOrder {
                 address: Checked(Address("12 Sejong-daero, Jung-gu, Seoul".to_owned())),
             },
             lines: vec![OrderLine { sku: Checked(sku), quantity: Checked(Quantity(2)) }],
-            payment: PayBy { method: PaymentMethodName::Card, card_token: Checked(Card("tok_ok".to_owned())) },
+            payment: PayBy { method: PaymentMethodName::Card, card_token: Some(Checked(Card("tok_ok".to_owned()))) },
             note: None,
             expected_total: None,
         }
@@ -133,8 +149,8 @@ impl PlaceOrders {
     async fn place(
         &self,
         headers: &HeaderMap,
-        /// What the caller calls this request, so that sending it again does not order again. A key whose request was
-        /// answered with 503 is free again.
+        /// What the caller calls this request, so that sending it again does not order again. After an answer
+        /// of 503 send it again with the same key.
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<Checked<IdempotencyKey>>>,
         /// `wait=N` (RFC 7240): answer 202 if it is not decided within N seconds, 0 to 60; 10 unless said otherwise.
@@ -143,7 +159,7 @@ impl PlaceOrders {
         /// The language of `status_label`: `ko` or `en`.
         #[oai(name = "Accept-Language")]
         language: Header<Option<Checked<AcceptLanguage>>>,
-        request: Json<PlaceOrder>,
+        request: Body<PlaceOrder>,
     ) -> Result<OrderPlaced, Refused<PlaceOrderRefusals>> {
         // The framework leaves out header values that are not ASCII. A key must not get lost: it would order again.
         if key.0.is_none() && headers.contains_key("idempotency-key") {

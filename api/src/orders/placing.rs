@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
 use workflows::order::{self, Fact, Line, OrderBook, Placement, Rejection};
-use workflows::payment::CardToken;
+use workflows::payment::{CardToken, PaymentMethod};
 use workflows::stock::{Product, Stock};
-use workflows::{Money, Order, OrderId, Sku, Status};
+use workflows::{Money, Order, OrderId, ProviderError, Sku, Status};
 
 use super::key::{IdempotencyKey, digest};
 use super::place::{OrderLine, PlaceOrder};
-use crate::ask::ask;
+use crate::ask::{Unanswered, ask_within};
+use crate::caller;
 use crate::engine::{Engine, EngineError};
 use crate::kind::Kind;
 use crate::problem::{Members, Problem};
@@ -30,6 +31,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// For how long, and how often, an order that is not decided is looked for, so that its `Location` can be read.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// However little is left of the caller's wait: less would fail where all is well.
+const SHORTEST_CALL: Duration = Duration::from_millis(500);
+/// For how long the engine is offered an order that it may have, after the caller was told where it will be.
+const GO_ON_FOR: Duration = Duration::from_mins(10);
 
 pub(crate) struct Placing {
     pub orders: Arc<dyn OrderBook>,
@@ -48,15 +53,8 @@ pub(crate) enum Placed {
     },
 }
 
-/// The order that a request is about.
-enum Claim {
-    New(OrderId),
-    /// A request with the same key and body came before.
-    Undecided(OrderId),
-    Decided(OrderId),
-}
-
 impl Placing {
+    /// Keeps to `wait`, but for a moment: whatever hangs, it answers shortly after.
     pub(crate) async fn place(
         &self,
         request: &PlaceOrder,
@@ -64,63 +62,86 @@ impl Placing {
         wait: Duration,
     ) -> Result<Placed, Problem> {
         let until = Instant::now() + wait;
+        let card_token = request.payment.card_token()?;
         let digest = digest(request);
-        let claim = self.claim(key, &digest).await?;
-        if let Claim::New(id) = &claim {
-            let placement = self.price(request, &digest).await?;
-            let card_token = CardToken(request.payment.card_token.0.0.clone());
-            self.submit(id, &order::workflow::PlaceOrder { placement, card_token }, until).await?;
+        let (id, mut known) = self.claim(key, &digest, until).await?;
+        if known.is_none() {
+            let order = self.price(request, card_token, &digest, until).await?;
+            match submit(&self.engine, &id, &order, until).await {
+                Ok(()) => {}
+                Err(EngineError::NotTaken(_)) => return Err(Problem::nothing_stands()),
+                Err(EngineError::Unanswered(_)) => {
+                    known = self.read(&id, until).await;
+                    match key {
+                        _ if known.is_some() => {}
+                        Some(_) => return Err(perhaps_placed()),
+                        None => {
+                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order));
+                            return Ok(Placed::Undecided { id, order: None });
+                        }
+                    }
+                }
+            }
         }
-        let decided = match &claim {
-            Claim::New(id) | Claim::Undecided(id) => self.hear(id, until).await,
-            Claim::Decided(_) => true,
-        };
-        let (Claim::New(id) | Claim::Undecided(id) | Claim::Decided(id)) = claim;
-        let order = self.look_for(&id).await;
+        if known.is_none_or(|order| order.status == Status::Placed) {
+            self.hear(&id, until).await;
+        }
+        let order = self.look_for(&id, until).await;
         // Another request with the same key and another body may have been faster.
         if order.as_ref().is_some_and(|order| order.request_digest != digest) {
             return Err(key_reused());
         }
         match order {
-            Some(order) if decided && order.status != Status::Placed => stands(order),
+            Some(order) if order.status != Status::Placed => stands(order),
             order => Ok(Placed::Undecided { id, order: order.map(Box::new) }),
         }
     }
 
-    /// The id that the key leads to. A request that was answered with 503 left nothing standing, so its key leads on to
-    /// another order.
-    async fn claim(&self, key: Option<&IdempotencyKey>, digest: &str) -> Result<Claim, Problem> {
+    /// The id that the key leads to, and what is known of it if a request with the same key and body came before. An
+    /// order that a context was not there for left nothing standing, so its key leads on to another order.
+    async fn claim(
+        &self,
+        key: Option<&IdempotencyKey>,
+        digest: &str,
+        until: Instant,
+    ) -> Result<(OrderId, Option<Order>), Problem> {
         let Some(key) = key else {
-            return Ok(Claim::New(OrderId::from_bits(Uuid::now_v7().as_u128())));
+            return Ok((OrderId::from_bits(Uuid::now_v7().as_u128()), None));
         };
         let mut attempt = 0;
         loop {
-            let id = key.order_id(attempt);
-            match ask("orders.read", self.orders.order(&id)).await? {
-                None => return Ok(Claim::New(id)),
+            let id = key.order_id(caller::NAME, attempt);
+            match needed(until, "orders.read", self.orders.order(&id)).await? {
+                None => return Ok((id, None)),
                 Some(order) if order.request_digest != digest => return Err(key_reused()),
                 Some(Order { rejection: Some(Rejection::Unavailable { .. }), .. }) => attempt += 1,
-                Some(order) if order.status == Status::Placed => return Ok(Claim::Undecided(id)),
-                Some(_) => return Ok(Claim::Decided(id)),
+                known => return Ok((id, known)),
             }
         }
     }
 
     /// Everything that is settled when the order is placed, at the merchant's prices.
-    async fn price(&self, request: &PlaceOrder, digest: &str) -> Result<Placement, Problem> {
+    async fn price(
+        &self,
+        request: &PlaceOrder,
+        card_token: Option<CardToken>,
+        digest: &str,
+        until: Instant,
+    ) -> Result<order::PlaceOrder, Problem> {
         let merchant_id = &request.merchant_id.0;
-        let merchant = ask("merchants.read", self.merchants.get(merchant_id)).await?;
+        let merchant = needed(until, "merchants.read", self.merchants.get(merchant_id)).await?;
         let merchant = merchant.ok_or_else(|| unknown_merchant(request))?;
-        let payment_method = request.payment.method.into();
-        if payment_method != merchant.lifecycle.payment.method {
-            return Err(Problem::new(
+        let payment_method = merchant.lifecycle.payment.method;
+        let not_accepted = || {
+            Problem::new(
                 Kind::PaymentMethodNotAccepted,
                 format!("Orders of merchant {merchant_id} are paid in another way; see its lifecycle."),
-            ));
-        }
+            )
+        };
+        let card_token = card_token.filter(|_| payment_method == PaymentMethod::Card).ok_or_else(not_accepted)?;
         let skus: BTreeSet<Sku> = request.lines.iter().map(|line| line.sku.0.clone()).collect();
         let skus = Vec::from_iter(skus);
-        let products = ask("stock.products", self.stock.products(merchant_id, &skus)).await?;
+        let products = needed(until, "stock.products", self.stock.products(merchant_id, &skus)).await?;
         let lines = priced(&request.lines, &products, &merchant)?;
         let total = total(&lines, &merchant)?;
         if request.expected_total.as_ref().is_some_and(|expected| Money::from(expected) != total) {
@@ -128,7 +149,7 @@ impl Placing {
             return Err(Problem::new(Kind::PriceChanged, detail)
                 .with(Members { total: Some(total.into()), ..Members::default() }));
         }
-        Ok(Placement {
+        let placement = Placement {
             merchant_id: merchant.id,
             customer: request.customer.clone().into(),
             customer_id: None,
@@ -138,50 +159,32 @@ impl Placing {
             note: request.note.as_ref().map(|note| note.0.0.clone()),
             lifecycle: merchant.lifecycle,
             request_digest: digest.to_owned(),
-        })
+        };
+        Ok(order::PlaceOrder { placement, card_token })
     }
 
-    /// Hands the order to the engine, again and again until the time is over. Fails only if the engine certainly does
-    /// not have it.
-    async fn submit(&self, id: &OrderId, order: &order::workflow::PlaceOrder, until: Instant) -> Result<(), Problem> {
-        let mut pauses = Pauses::until(until);
-        let mut may_be_taken = false;
-        loop {
-            let error = match self.engine.submit(id, order).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
-            };
-            may_be_taken |= matches!(error, EngineError::Unanswered(_));
-            if pauses.next().await {
-                continue;
-            }
-            warn!(order_id = %id, %error, may_be_taken, "order not handed to the engine");
-            return if may_be_taken { Ok(()) } else { Err(Problem::try_again_later()) };
-        }
-    }
-
-    /// Whether it is decided in time if the order stands.
-    async fn hear(&self, id: &OrderId, until: Instant) -> bool {
+    /// Waits until it is decided whether the order stands, or the time is over.
+    async fn hear(&self, id: &OrderId, until: Instant) {
         let mut pauses = Pauses::until(until);
         loop {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return false;
+                return;
             }
-            let Err(error) = self.engine.placement(id, left).await else { return true };
+            let Err(error) = self.engine.placement(id, left).await else { return };
             debug!(order_id = %id, %error, "placement not heard");
             if !pauses.next().await {
-                return false;
+                return;
             }
         }
     }
 
     /// The order, if it can be read before long: the engine may have it only just now.
-    async fn look_for(&self, id: &OrderId) -> Option<Order> {
-        let until = Instant::now() + LOOK_FOR;
+    async fn look_for(&self, id: &OrderId, until: Instant) -> Option<Order> {
+        let look_until = Instant::now() + LOOK_FOR;
         loop {
-            let order = self.read(id).await;
-            if order.is_some() || Instant::now() > until {
+            let order = self.read(id, until).await;
+            if order.is_some() || Instant::now() > look_until {
                 return order;
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -189,8 +192,9 @@ impl Placing {
     }
 
     /// The order as it was when it was decided whether it stands, so that everybody who asks is answered the same.
-    async fn read(&self, id: &OrderId) -> Option<Order> {
-        let events = ask("orders.events", self.orders.events(id, 0, EVENTS_TO_STAND)).await.ok()?;
+    async fn read(&self, id: &OrderId, until: Instant) -> Option<Order> {
+        let events = self.orders.events(id, 0, EVENTS_TO_STAND);
+        let events = ask_within(left(until), "orders.events", events).await.ok()?;
         // A rejection decides, also of an order whose payment went through too late to count.
         let rejected = events.iter().position(|event| matches!(event.fact, Fact::OrderRejected { .. }));
         let told = rejected.map_or(&events[..], |rejected| &events[..=rejected]);
@@ -203,6 +207,48 @@ impl Placing {
             }
         }
         order
+    }
+}
+
+/// What is left of the caller's wait, and enough for an answer where there is one.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(SHORTEST_CALL)
+}
+
+/// The answer to a question without which no order is placed.
+async fn needed<T>(
+    until: Instant,
+    step: &'static str,
+    answer: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, Problem> {
+    ask_within(left(until), step, answer).await.map_err(|unanswered| match unanswered {
+        Unanswered::Unavailable => Problem::nothing_stands(),
+        Unanswered::Impossible => Problem::internal(),
+    })
+}
+
+/// Hands the order to the engine, again and again until the time is over. `NotTaken` only if the engine certainly does
+/// not have it.
+async fn submit(engine: &Engine, id: &OrderId, order: &order::PlaceOrder, until: Instant) -> Result<(), EngineError> {
+    let mut pauses = Pauses::until(until);
+    let mut unanswered = None;
+    loop {
+        let Err(error) = engine.submit(id, order, left(until)).await else { return Ok(()) };
+        // What it may have taken once, it may have for good.
+        let error = unanswered.take().unwrap_or(error);
+        if !pauses.next().await {
+            warn!(order_id = %id, %error, "order not handed to the engine");
+            return Err(error);
+        }
+        unanswered = Some(error).filter(|error| matches!(error, EngineError::Unanswered(_)));
+    }
+}
+
+/// Goes on with an order whose caller was told where it will be.
+async fn go_on(engine: Engine, id: OrderId, order: order::PlaceOrder) {
+    match submit(&engine, &id, &order, Instant::now() + GO_ON_FOR).await {
+        Ok(()) => info!(order_id = %id, "order handed to the engine after its caller was answered"),
+        Err(error) => error!(order_id = %id, %error, "order given up after its caller was answered"),
     }
 }
 
@@ -252,7 +298,7 @@ fn stands(order: Order) -> Result<Placed, Problem> {
             let (sku, available) = (Some(Checked(sku.clone())), Some(*available));
             Problem::new(Kind::OutOfStock, detail).with(Members { sku, available, ..of_order() })
         }
-        (Status::Rejected, Some(Rejection::Unavailable { .. })) => Problem::try_again_later(),
+        (Status::Rejected, Some(Rejection::Unavailable { .. })) => Problem::nothing_stands(),
         (Status::Rejected, None) => {
             error!(order_id = %order.id, "rejected without saying why");
             Problem::internal()
@@ -273,6 +319,15 @@ fn unknown_merchant(request: &PlaceOrder) -> Problem {
 fn unknown_product(sku: &Sku, merchant: &Merchant) -> Problem {
     Problem::new(Kind::UnknownProduct, format!("Merchant {} has no product {sku}. Check `lines`.", merchant.id))
         .with(Members { sku: Some(Checked(sku.clone())), ..Members::default() })
+}
+
+/// Only for a request with a key, which the engine may have and may not.
+fn perhaps_placed() -> Problem {
+    Problem::new(
+        Kind::TryAgainLater,
+        "The order could not be confirmed. Repeat the request with the same Idempotency-Key after Retry-After: it is \
+         not placed twice.",
+    )
 }
 
 fn key_reused() -> Problem {

@@ -9,8 +9,7 @@ use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, error, warn};
 
-use super::workflow::PlaceOrder;
-use super::{Entry, Event, Fact, Order, Outcome, Ports, rules, steps};
+use super::{Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
 use crate::{OrderId, ProviderError, Step, StepPolicy};
 
 /// A step's journal entry: the provider's answer, and the events that it led to.

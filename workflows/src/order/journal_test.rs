@@ -6,8 +6,9 @@ use insta::assert_json_snapshot;
 
 use super::super::attempt::Heard;
 use super::super::command::{CancelSlot, CommandRequest, Passed, Verdict};
-use super::super::{Command, Customer, Line};
+use super::super::{Command, Customer, Line, PlaceOrder, Placement};
 use super::*;
+use crate::payment::CardToken;
 use crate::{Context, Currency, Lifecycle, Money, PaymentMethod};
 
 fn placement() -> Placement {

@@ -18,6 +18,7 @@ pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports};
 pub use view::{Order, OrderDelivery, OrderPayment};
 
+use crate::payment::CardToken;
 use crate::{Lifecycle, MerchantId, Money, OrderId, PaymentMethod, ProviderError, Sku, Step};
 
 /// Where an order is in its life.
@@ -222,6 +223,13 @@ pub struct Placement {
     pub lifecycle: Lifecycle,
     /// A digest of the request, so that a reused Idempotency-Key with another body is seen.
     pub request_digest: String,
+}
+
+/// What starts an order's workflow, whose key is the order's id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlaceOrder {
+    pub placement: Placement,
+    pub card_token: CardToken,
 }
 
 /// The facts that one step makes true of an order, to be written in one transaction with the order itself.

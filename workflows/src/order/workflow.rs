@@ -3,7 +3,6 @@
 
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
-use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::attempt::{Attempt, Unheard, engine_policy};
@@ -11,16 +10,8 @@ use super::command::{
     CANCELS, CancelSlot, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict, carried_out,
     pass_gate,
 };
-use super::{Command, Event, Fact, Gate, Order, Outcome, Placement, Ports, Rejection, Role, Status, rules};
-use crate::payment::CardToken;
+use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, rules};
 use crate::{OrderId, Step};
-
-/// What starts an order's workflow, whose key is the order's id.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PlaceOrder {
-    pub placement: Placement,
-    pub card_token: CardToken,
-}
 
 /// The promise that is resolved when it is decided whether the order stands.
 const PLACEMENT: &str = "placement";
