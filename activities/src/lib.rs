@@ -2,16 +2,19 @@
 //! that is derived from the order; every context has a database of its own and reads no other.
 
 mod delivery;
+mod kitchen;
 mod merchants;
 mod modes;
 mod orders;
 mod payment;
+mod progress;
 mod stock;
 mod store;
 
 use std::sync::Arc;
 
 use workflows::delivery::Deliveries;
+use workflows::kitchen::Kitchen;
 use workflows::merchant::Merchants;
 use workflows::order::{OrderBook, Ports};
 use workflows::payment::Payments;
@@ -28,6 +31,7 @@ pub struct Activities {
     pub payments: Arc<dyn Payments>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
+    pub kitchen: Arc<dyn Kitchen>,
 }
 
 impl Activities {
@@ -42,7 +46,8 @@ impl Activities {
             merchants: Arc::new(merchants::MerchantBook::open(orders).await?),
             payments: Arc::new(payment::BuiltIn::open(store.database("payments").await?, modes.clone()).await?),
             stock: Arc::new(stock::BuiltIn::open(store.database("stock").await?, modes.clone()).await?),
-            deliveries: Arc::new(delivery::BuiltIn::open(store.database("deliveries").await?, modes).await?),
+            deliveries: Arc::new(delivery::BuiltIn::open(store.database("deliveries").await?, modes.clone()).await?),
+            kitchen: Arc::new(kitchen::BuiltIn::open(store.database("kitchen").await?, modes).await?),
         })
     }
 
@@ -54,6 +59,7 @@ impl Activities {
             payments: self.payments.clone(),
             stock: self.stock.clone(),
             deliveries: self.deliveries.clone(),
+            kitchen: self.kitchen.clone(),
         }
     }
 }

@@ -81,7 +81,7 @@ impl OrderBook for Orders {
         let mut order = entry.before.cloned();
         let mut heard: Vec<Event> = Vec::new();
         loop {
-            let at = Utc::now().trunc_subsecs(6);
+            let at = self.now();
             let first = order.as_ref().map_or(0, |order| order.version) + 1;
             let events: Vec<Event> = (first..)
                 .zip(entry.facts)
@@ -113,6 +113,10 @@ impl OrderBook for Orders {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now().trunc_subsecs(6)
     }
 
     async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {

@@ -6,10 +6,6 @@ use workflows::{Command, Role};
 /// Who the caller is: idempotency keys are each caller's own.
 pub(crate) const NAME: &str = "anonymous";
 
-/// The roles whose commands the caller is offered. Not the merchant's: the caller would cancel in the merchant's
-/// wider window.
-pub(crate) const ROLES: [Role; 2] = [Role::Customer, Role::Courier];
-
 /// The role in which the caller asks `command`.
 pub(crate) const fn role(command: Command) -> Role {
     match command {

@@ -106,6 +106,7 @@ pub(crate) enum ContextName {
     Payment,
     Stock,
     Delivery,
+    Kitchen,
 }
 
 /// How an order is paid.

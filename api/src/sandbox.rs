@@ -52,6 +52,8 @@ struct SandboxModes {
     stock: SandboxMode,
     /// The delivery provider.
     delivery: SandboxMode,
+    /// The kitchen provider.
+    kitchen: SandboxMode,
 }
 
 #[OpenApi(prefix_path = "/v1/sandbox", tag = "Tag::Sandbox")]
@@ -81,7 +83,12 @@ impl SandboxApi {
 impl SandboxApi {
     fn modes(&self) -> SandboxModes {
         let mode = |context| self.sandbox.mode(context).into();
-        SandboxModes { payment: mode(Context::Payment), stock: mode(Context::Stock), delivery: mode(Context::Delivery) }
+        SandboxModes {
+            payment: mode(Context::Payment),
+            stock: mode(Context::Stock),
+            delivery: mode(Context::Delivery),
+            kitchen: mode(Context::Kitchen),
+        }
     }
 }
 

@@ -237,6 +237,10 @@ async fn placement(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Re
 
 #[async_trait]
 impl OrderBook for State {
+    fn now(&self) -> DateTime<Utc> {
+        at()
+    }
+
     async fn record(&self, _: Entry<'_>) -> Result<Recorded, ProviderError> {
         Err(ProviderError::impossible("the API records nothing"))
     }

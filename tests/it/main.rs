@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod failures;
 mod faults;
+mod food_delivery;
 mod idempotency;
 mod listings;
 mod merchants;

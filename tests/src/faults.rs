@@ -8,16 +8,19 @@ use std::time::Duration;
 
 use activities::{Activities, Modes, Store};
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
+use workflows::kitchen::{Kitchen, Ticket};
+use workflows::merchant::MerchantPut;
 use workflows::order::{Entry, Event, OrderBook, OrderFilter, Recorded};
 use workflows::payment::{Charge, Charged, Payment, Payments, Refund};
 use workflows::provider::Undo;
 use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
-use workflows::{MerchantId, Order, OrderId, ProviderError, Sku, Step};
+use workflows::{Currency, Lifecycle, MerchantId, Order, OrderId, ProviderError, Sku, Step};
 
-use crate::{Jumun, Setup};
+use crate::{Jumun, Setup, Shop};
 
 /// What goes wrong with one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +113,7 @@ impl Jumun {
             payments: Arc::new(Faulted { inner: inner.payments, faults: faults.clone() }),
             stock: Arc::new(Faulted { inner: inner.stock, faults: faults.clone() }),
             deliveries: Arc::new(Faulted { inner: inner.deliveries, faults: faults.clone() }),
+            kitchen: Arc::new(Faulted { inner: inner.kitchen, faults: faults.clone() }),
             merchants: inner.merchants,
         };
 
@@ -121,7 +125,7 @@ impl Jumun {
         let (api_listener, api) = listener().await;
         let deps = api::Deps {
             orders: activities.orders,
-            merchants: activities.merchants,
+            merchants: activities.merchants.clone(),
             payments: activities.payments,
             stock: activities.stock,
             deliveries: activities.deliveries,
@@ -131,7 +135,18 @@ impl Jumun {
         tokio::spawn(api::serve(api_listener, deps, std::future::pending(), Duration::ZERO));
         jumun.ready.api = format!("http://{api}");
         jumun.setup = Some(setup);
+        jumun.merchants = Some(activities.merchants);
         jumun
+    }
+}
+
+impl Shop<'_> {
+    /// Gives the merchant of a faulted system a lifecycle of its own.
+    pub async fn live_by(&self, lifecycle: Lifecycle) {
+        let merchants = self.jumun.merchants.as_ref().expect("a faulted system");
+        let id = self.merchant_id.parse().expect("valid");
+        let put = MerchantPut { id, name: "A shop".to_owned(), currency: Currency::KRW, lifecycle };
+        merchants.put(&put).await.expect("puts");
     }
 }
 
@@ -145,6 +160,10 @@ async fn listener() -> (TcpListener, SocketAddr) {
 impl OrderBook for Faulted<dyn OrderBook> {
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
         self.faults.around(entry.step, Place::Record, self.inner.record(entry)).await
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.inner.now()
     }
 
     async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {
@@ -228,5 +247,28 @@ impl Deliveries for Faulted<dyn Deliveries> {
 
     async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError> {
         self.inner.deliveries(order_id, limit).await
+    }
+}
+
+#[async_trait]
+impl Kitchen for Faulted<dyn Kitchen> {
+    async fn offer(&self, ticket: &Ticket) -> Result<(), ProviderError> {
+        self.faults.around(Step::KitchenOffer, Place::Provider, self.inner.offer(ticket)).await
+    }
+
+    async fn withdraw(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+        self.faults.around(Step::KitchenWithdraw, Place::Provider, self.inner.withdraw(order_id)).await
+    }
+
+    async fn start(&self, ticket: &Ticket) -> Result<(), ProviderError> {
+        self.faults.around(Step::KitchenStart, Place::Provider, self.inner.start(ticket)).await
+    }
+
+    async fn finish(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+        self.faults.around(Step::KitchenFinish, Place::Provider, self.inner.finish(order_id)).await
+    }
+
+    async fn stop(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+        self.faults.around(Step::KitchenStop, Place::Provider, self.inner.stop(order_id)).await
     }
 }

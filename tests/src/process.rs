@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+use workflows::merchant::Merchants;
 
 use crate::Answer;
 
@@ -82,6 +83,8 @@ pub struct Jumun {
     pub ready: Ready,
     /// The directory and ports, where they are this system's alone.
     pub(crate) setup: Option<Setup>,
+    /// The merchants of a system whose store is in this process.
+    pub(crate) merchants: Option<Arc<dyn Merchants>>,
     child: Mutex<Child>,
     client: reqwest::Client,
 }
@@ -121,7 +124,7 @@ impl Jumun {
             let _ = child.kill();
             panic!("jumun did not become ready: {line:?}, {:?}", child.wait());
         });
-        Self { ready, setup: None, child: Mutex::new(child), client: client() }
+        Self { ready, setup: None, merchants: None, child: Mutex::new(child), client: client() }
     }
 
     /// `kill -9`.

@@ -12,9 +12,14 @@ pub struct Shop<'a> {
 impl<'a> Shop<'a> {
     /// A sauce shop with 100 bottles each of `chili` (9,000 won) and `soy` (4,000 won).
     pub async fn open(jumun: &'a Jumun) -> Self {
+        Self::open_with(jumun, "sauce-shop").await
+    }
+
+    /// The same with another lifecycle.
+    pub async fn open_with(jumun: &'a Jumun, lifecycle: &str) -> Self {
         let merchant_id = format!("shop-{}", uuid::Uuid::now_v7().simple());
         let shop = Self { jumun, merchant_id };
-        let merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": "sauce-shop" });
+        let merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": lifecycle });
         assert_eq!(jumun.put(&format!("/v1/merchants/{}", shop.merchant_id), &merchant).await.status, 201);
         shop.put_product("chili", 9_000, 100).await;
         shop.put_product("soy", 4_000, 100).await;

@@ -3,6 +3,7 @@
 
 pub mod delivery;
 mod ids;
+pub mod kitchen;
 pub mod lifecycle;
 pub mod merchant;
 mod money;

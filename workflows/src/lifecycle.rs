@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Context, PaymentMethod, Role, Status, Step, StepPolicy};
 
@@ -14,6 +16,12 @@ pub struct Lifecycle {
     pub name: String,
     pub payment: PaymentRule,
     pub stock: StockRule,
+    /// Whether the merchant has to accept; absent: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<AcceptanceRule>,
+    /// Whether something is made; absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub production: Option<ProductionRule>,
     pub delivery: DeliveryRule,
     /// Per role, the last status at which it may still cancel. Merchant and operator, where absent, may cancel any
     /// order that is not final and not delivered.
@@ -45,6 +53,71 @@ pub struct StockRule {
 pub enum StockTake {
     /// Held at placement, sold when paid.
     OnPlacement,
+    /// Not at all.
+    None,
+}
+
+/// The merchant accepts or rejects a paid order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptanceRule {
+    pub window: Window,
+    /// What happens to an order that nobody has accepted or rejected by then.
+    pub on_timeout: AcceptanceTimeout,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcceptanceTimeout {
+    Reject,
+    Accept,
+}
+
+/// The merchant makes what was ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductionRule {
+    pub start: ProductionStart,
+    pub finish: ProductionFinish,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductionStart {
+    Merchant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductionFinish {
+    Merchant,
+    /// Nobody says so: what is made goes straight on to delivery.
+    None,
+}
+
+/// How long a gate waits: written as a time span (`"10m"`, `"3days"`, `"2s"`), read also as a number of seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window(pub Duration);
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a time span like \"10m\" or \"3days\", or a number of seconds")]
+        enum Written {
+            Span(String),
+            Seconds(u64),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Span(span) => humantime::parse_duration(&span).map(Self).map_err(D::Error::custom),
+            Written::Seconds(seconds) => Ok(Self(Duration::from_secs(seconds))),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +132,7 @@ pub struct DeliveryRule {
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryStart {
     Automatic,
+    Courier,
 }
 
 /// Who completes the delivery.
@@ -69,7 +143,7 @@ pub enum DeliveryComplete {
 }
 
 static PRESETS: LazyLock<Vec<Lifecycle>> = LazyLock::new(|| {
-    [include_str!("../lifecycles/sauce-shop.toml")]
+    [include_str!("../lifecycles/food-delivery.toml"), include_str!("../lifecycles/sauce-shop.toml")]
         .into_iter()
         .map(|text| toml::from_str(text).expect("a test reads every preset"))
         .collect()

@@ -7,10 +7,11 @@ pub enum Context {
     Payment,
     Stock,
     Delivery,
+    Kitchen,
 }
 
 impl Context {
-    pub const ALL: [Self; 3] = [Self::Payment, Self::Stock, Self::Delivery];
+    pub const ALL: [Self; 4] = [Self::Payment, Self::Stock, Self::Delivery, Self::Kitchen];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -18,6 +19,7 @@ impl Context {
             Self::Payment => "payment",
             Self::Stock => "stock",
             Self::Delivery => "delivery",
+            Self::Kitchen => "kitchen",
         }
     }
 }

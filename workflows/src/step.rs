@@ -24,6 +24,18 @@ pub enum Step {
     StockCommit,
     #[serde(rename = "stock.restock")]
     StockRestock,
+    #[serde(rename = "kitchen.offer")]
+    KitchenOffer,
+    #[serde(rename = "kitchen.withdraw")]
+    KitchenWithdraw,
+    #[serde(rename = "order.accept")]
+    OrderAccept,
+    #[serde(rename = "kitchen.start")]
+    KitchenStart,
+    #[serde(rename = "kitchen.finish")]
+    KitchenFinish,
+    #[serde(rename = "kitchen.stop")]
+    KitchenStop,
     #[serde(rename = "delivery.request")]
     DeliveryRequest,
     #[serde(rename = "delivery.start")]
@@ -41,7 +53,7 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::OrderPlace,
         Self::StockReserve,
         Self::StockRelease,
@@ -49,6 +61,12 @@ impl Step {
         Self::PaymentRefund,
         Self::StockCommit,
         Self::StockRestock,
+        Self::KitchenOffer,
+        Self::KitchenWithdraw,
+        Self::OrderAccept,
+        Self::KitchenStart,
+        Self::KitchenFinish,
+        Self::KitchenStop,
         Self::DeliveryRequest,
         Self::DeliveryStart,
         Self::DeliveryComplete,
@@ -69,6 +87,12 @@ impl Step {
             Self::PaymentRefund => "payment.refund",
             Self::StockCommit => "stock.commit",
             Self::StockRestock => "stock.restock",
+            Self::KitchenOffer => "kitchen.offer",
+            Self::KitchenWithdraw => "kitchen.withdraw",
+            Self::OrderAccept => "order.accept",
+            Self::KitchenStart => "kitchen.start",
+            Self::KitchenFinish => "kitchen.finish",
+            Self::KitchenStop => "kitchen.stop",
             Self::DeliveryRequest => "delivery.request",
             Self::DeliveryStart => "delivery.start",
             Self::DeliveryComplete => "delivery.complete",
@@ -86,6 +110,8 @@ impl Step {
             Self::StockReserve => Some(Self::StockRelease),
             Self::PaymentCharge => Some(Self::PaymentRefund),
             Self::StockCommit => Some(Self::StockRestock),
+            Self::KitchenOffer => Some(Self::KitchenWithdraw),
+            Self::KitchenStart | Self::KitchenFinish => Some(Self::KitchenStop),
             Self::DeliveryRequest | Self::DeliveryStart => Some(Self::DeliveryCancel),
             _ => None,
         }
@@ -100,7 +126,16 @@ impl Step {
             Self::DeliveryRequest | Self::DeliveryStart | Self::DeliveryComplete | Self::DeliveryCancel => {
                 Some(Context::Delivery)
             }
-            Self::OrderPlace | Self::OrderRequestCancellation | Self::OrderCancel | Self::OrderReject => None,
+            Self::KitchenOffer
+            | Self::KitchenWithdraw
+            | Self::KitchenStart
+            | Self::KitchenFinish
+            | Self::KitchenStop => Some(Context::Kitchen),
+            Self::OrderPlace
+            | Self::OrderAccept
+            | Self::OrderRequestCancellation
+            | Self::OrderCancel
+            | Self::OrderReject => None,
         }
     }
 

@@ -3,27 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::provider::Undo;
 use workflows::{Context, OrderId, ProviderError};
 
 use crate::Modes;
+use crate::progress::Progress;
 use crate::store::{Database, StoreError};
-
-const TABLES: &str = "
-    DEFINE TABLE IF NOT EXISTS deliveries SCHEMALESS;
-    DEFINE INDEX IF NOT EXISTS by_time ON deliveries FIELDS created_at;
-";
-
-const MOVE: &str = "
-    BEGIN;
-    UPDATE type::record('deliveries', $id) SET state = $to, updated_at = $now WHERE state IN $from;
-    SELECT VALUE state FROM ONLY type::record('deliveries', $id);
-    COMMIT;
-";
 
 /// A delivery's state in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -38,29 +26,21 @@ enum State {
 }
 
 pub struct BuiltIn {
-    database: Database,
+    deliveries: Progress,
     modes: Arc<Modes>,
 }
 
 impl BuiltIn {
     pub async fn open(database: Database, modes: Arc<Modes>) -> Result<Self, StoreError> {
-        database.define(TABLES).await?;
-        Ok(Self { database, modes })
+        Ok(Self { deliveries: Progress::open(database, "deliveries").await?, modes })
     }
 
-    /// Moves the delivery where it is in one of `from`, and tells the state that it has then.
     async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, StoreError> {
-        let variables = json!({ "id": order_id.delivery(), "from": from, "to": to, "now": now() });
-        self.database.run(MOVE, &variables).await?.read(2)
+        self.deliveries.advance(order_id.delivery().as_str(), from, to).await
     }
 
-    /// Creates the record unless the delivery has one.
-    async fn create(&self, order_id: &OrderId, record: serde_json::Value) -> Result<(), StoreError> {
-        let statement = "CREATE type::record('deliveries', $id) CONTENT $record";
-        match self.database.run(statement, &json!({ "id": order_id.delivery(), "record": record })).await {
-            Ok(_) | Err(StoreError::Exists) => Ok(()),
-            Err(error) => Err(error),
-        }
+    async fn create(&self, order_id: &OrderId, record: Value) -> Result<(), StoreError> {
+        self.deliveries.create(order_id.delivery().as_str(), record).await
     }
 }
 
@@ -68,11 +48,9 @@ impl BuiltIn {
 impl Deliveries for BuiltIn {
     async fn request(&self, request: &DeliveryRequest) -> Result<(), ProviderError> {
         self.modes.pass(Context::Delivery).await?;
-        let at = now();
         let record = json!({
             "order_id": request.order_id, "merchant_id": request.merchant_id, "recipient": request.recipient,
             "phone": request.phone, "address": request.address, "state": "requested",
-            "created_at": at, "updated_at": at,
         });
         self.create(&request.order_id, record).await?;
         match self.advance(&request.order_id, &[], "requested").await? {
@@ -114,16 +92,12 @@ impl Deliveries for BuiltIn {
             "SELECT *, record::id(id) AS id FROM {from} WHERE state != 'void' ORDER BY created_at DESC LIMIT $limit"
         );
         let variables = json!({ "id": order_id.map(OrderId::delivery), "limit": limit });
-        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+        Ok(self.deliveries.database.run(&statement, &variables).await?.read(0)?)
     }
 }
 
 fn contradiction(order_id: &OrderId, wanted: &str, state: Option<State>) -> ProviderError {
     ProviderError::impossible(format!("the delivery of {order_id} cannot be {wanted}: it is {state:?}"))
-}
-
-fn now() -> DateTime<Utc> {
-    Utc::now().trunc_subsecs(6)
 }
 
 #[cfg(test)]

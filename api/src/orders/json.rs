@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::{Enum, Object};
 use serde_json::Value as Json;
-use workflows::order::{self, Event, Fact, Language, rules};
-use workflows::{DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
+use workflows::order::rules::{self, Admission};
+use workflows::order::{self, Event, Fact, Language};
+use workflows::{Command, DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
 
 use crate::caller;
 use crate::json::{CommandName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName, StatusName};
@@ -141,7 +142,7 @@ impl Order {
                 .map(|order::OrderDelivery { id, state }| Delivery { id: Checked(id), state: state.into() }),
             coupon: None,
             reason: order.reason,
-            lifecycle: order.lifecycle,
+            lifecycle: order.lifecycle.name,
             placed_at: Checked(order.placed_at),
             updated_at: Checked(order.updated_at),
             version: order.version,
@@ -158,7 +159,8 @@ impl Order {
 
 /// The commands that the order takes from the caller now.
 pub(crate) fn allowed_commands(order: &order::Order) -> Vec<CommandName> {
-    rules::allowed_commands(order, &caller::ROLES).into_iter().map(CommandName::from).collect()
+    let admitted = |command: &Command| rules::admit(order, caller::role(*command), *command) == Admission::Allowed;
+    Command::ALL.into_iter().filter(admitted).map(CommandName::from).collect()
 }
 
 impl From<order::Customer> for Customer {
@@ -237,6 +239,10 @@ event_types! {
     PaymentDeclined,
     OrderPaid,
     StockCommitted,
+    OrderOffered,
+    OrderAccepted,
+    ProductionStarted,
+    ProductionFinished,
     DeliveryRequested,
     DeliveryStarted,
     DeliveryCompleted,

@@ -196,7 +196,9 @@ impl Placing {
         let events = self.orders.events(id, 0, EVENTS_TO_STAND);
         let events = ask_within(left(until), "orders.events", events).await.ok()?;
         // A rejection decides, also of an order whose payment went through too late to count.
-        let rejected = events.iter().position(|event| matches!(event.fact, Fact::OrderRejected { .. }));
+        let rejected = events
+            .iter()
+            .position(|event| matches!(&event.fact, Fact::OrderRejected { rejection } if rejection.is_of_placement()));
         let told = rejected.map_or(&events[..], |rejected| &events[..=rejected]);
         let mut order = None;
         for event in told {

@@ -26,10 +26,15 @@ pub enum Verdict {
 }
 
 /// What passed a gate. The promise is resolved once, so exactly one of them does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Passed {
-    By(Command),
+    By {
+        command: Command,
+        reason: Option<String>,
+    },
+    /// Nobody came in time.
+    Deadline,
     /// A cancel came first: nobody passes.
     Shut,
 }
@@ -55,10 +60,15 @@ const EFFECT_WAIT: Duration = Duration::from_secs(2);
 const VERDICT_WAIT: Duration = Duration::from_secs(12);
 
 /// Tries to pass the gate. The caller has seen that it is open; whether this command is the first is decided here.
-pub(super) async fn pass_gate(ctx: &SharedWorkflowContext<'_>, gate: Gate, command: Command) -> HandlerResult<Verdict> {
-    ctx.resolve_promise(gate.as_str(), Json(Passed::By(command)));
+pub(super) async fn pass_gate(
+    ctx: &SharedWorkflowContext<'_>,
+    gate: Gate,
+    request: CommandRequest,
+) -> HandlerResult<Verdict> {
+    let CommandRequest { command: asked, reason, .. } = request;
+    ctx.resolve_promise(gate.as_str(), Json(Passed::By { command: asked, reason }));
     let Json(passed) = ctx.promise::<Json<Passed>>(gate.as_str()).await?;
-    if passed != Passed::By(command) {
+    if !matches!(passed, Passed::By { command, .. } if command == asked) {
         return Ok(Verdict::NotAllowed);
     }
     let carried_out = carried_out(gate);

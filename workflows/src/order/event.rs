@@ -35,6 +35,10 @@ pub enum Fact {
     },
     OrderPaid,
     StockCommitted,
+    OrderOffered,
+    OrderAccepted,
+    ProductionStarted,
+    ProductionFinished,
     DeliveryRequested {
         delivery_id: DeliveryId,
     },
@@ -69,6 +73,10 @@ impl Fact {
             Self::PaymentDeclined { .. } => "payment_declined",
             Self::OrderPaid => "order_paid",
             Self::StockCommitted => "stock_committed",
+            Self::OrderOffered => "order_offered",
+            Self::OrderAccepted => "order_accepted",
+            Self::ProductionStarted => "production_started",
+            Self::ProductionFinished => "production_finished",
             Self::DeliveryRequested { .. } => "delivery_requested",
             Self::DeliveryStarted => "delivery_started",
             Self::DeliveryCompleted => "delivery_completed",
@@ -83,7 +91,7 @@ impl Fact {
     }
 }
 
-/// Why an order never came to stand.
+/// Why an order was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rejection {
@@ -98,6 +106,20 @@ pub enum Rejection {
     Unavailable {
         context: Context,
     },
+    /// The merchant said no to a paid order, which is refunded.
+    ByMerchant {
+        reason: Option<String>,
+    },
+    /// The merchant said nothing in time.
+    NotAccepted,
+}
+
+impl Rejection {
+    /// Whether the order never stood, rather than was turned down afterwards.
+    #[must_use]
+    pub const fn is_of_placement(&self) -> bool {
+        !matches!(self, Self::ByMerchant { .. } | Self::NotAccepted)
+    }
 }
 
 impl std::fmt::Display for Rejection {
@@ -106,6 +128,9 @@ impl std::fmt::Display for Rejection {
             Self::PaymentDeclined { reason } => write!(f, "payment declined: {reason}"),
             Self::OutOfStock { sku, available } => write!(f, "out of stock: {sku}, {available} available"),
             Self::Unavailable { context } => write!(f, "{context} unavailable"),
+            Self::ByMerchant { reason: Some(reason) } => write!(f, "rejected by the merchant: {reason}"),
+            Self::ByMerchant { reason: None } => f.write_str("rejected by the merchant"),
+            Self::NotAccepted => f.write_str("not accepted in time"),
         }
     }
 }

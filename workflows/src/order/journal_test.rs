@@ -49,6 +49,10 @@ fn the_result_of_a_step() {
         Fact::PaymentDeclined { payment_id: id.payment(), reason: "card_declined".to_owned() },
         Fact::OrderPaid,
         Fact::StockCommitted,
+        Fact::OrderOffered,
+        Fact::OrderAccepted,
+        Fact::ProductionStarted,
+        Fact::ProductionFinished,
         Fact::DeliveryRequested { delivery_id: id.delivery() },
         Fact::DeliveryStarted,
         Fact::DeliveryCompleted,
@@ -61,6 +65,8 @@ fn the_result_of_a_step() {
         Fact::OrderRejected { rejection: Rejection::PaymentDeclined { reason: "card_declined".to_owned() } },
         Fact::OrderRejected { rejection: Rejection::OutOfStock { sku: sku(), available: 1 } },
         Fact::OrderRejected { rejection: Rejection::Unavailable { context: Context::Payment } },
+        Fact::OrderRejected { rejection: Rejection::ByMerchant { reason: Some("closed".to_owned()) } },
+        Fact::OrderRejected { rejection: Rejection::NotAccepted },
     ];
     let events: Vec<Event> = (1..)
         .zip(facts)
@@ -89,6 +95,12 @@ fn what_promises_hold() {
     assert_json_snapshot!((request, slot, CancelSlot::Closed));
     assert_json_snapshot!(
         "promises",
-        (Passed::By(Command::CompleteDelivery), Passed::Shut, Verdict::Accepted, Verdict::NotAllowed)
+        (
+            Passed::By { command: Command::Reject, reason: Some("closed".to_owned()) },
+            Passed::Deadline,
+            Passed::Shut,
+            Verdict::Accepted,
+            Verdict::NotAllowed
+        )
     );
 }

@@ -161,15 +161,33 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
+    /// The merchant accepts or rejects.
+    Acceptance,
+    /// The merchant begins to make what was ordered.
+    ProductionStart,
+    /// The merchant has made it.
+    ProductionFinish,
+    /// The courier takes the goods.
+    Dispatch,
     /// The courier brings the goods to the customer.
     Handover,
 }
 
 impl Gate {
+    pub const ALL: [Self; 5] =
+        [Self::Acceptance, Self::ProductionStart, Self::ProductionFinish, Self::Dispatch, Self::Handover];
+
     /// The commands that pass the gate, and what the order is sure to become by each.
     #[must_use]
     pub const fn commands(self) -> &'static [(Command, Role, Status)] {
         match self {
+            Self::Acceptance => &[
+                (Command::Accept, Role::Merchant, Status::Accepted),
+                (Command::Reject, Role::Merchant, Status::Rejected),
+            ],
+            Self::ProductionStart => &[(Command::StartProduction, Role::Merchant, Status::InProduction)],
+            Self::ProductionFinish => &[(Command::FinishProduction, Role::Merchant, Status::Ready)],
+            Self::Dispatch => &[(Command::StartDelivery, Role::Courier, Status::InDelivery)],
             Self::Handover => &[(Command::CompleteDelivery, Role::Courier, Status::Delivered)],
         }
     }
@@ -177,12 +195,16 @@ impl Gate {
     /// The gate that `command` passes; `None` for one that belongs to no gate.
     #[must_use]
     pub fn of(command: Command) -> Option<Self> {
-        [Self::Handover].into_iter().find(|gate| gate.commands().iter().any(|(passes, _, _)| *passes == command))
+        Self::ALL.into_iter().find(|gate| gate.commands().iter().any(|(passes, _, _)| *passes == command))
     }
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Acceptance => "acceptance",
+            Self::ProductionStart => "production_start",
+            Self::ProductionFinish => "production_finish",
+            Self::Dispatch => "dispatch",
             Self::Handover => "handover",
         }
     }
@@ -256,6 +278,9 @@ pub trait OrderBook: Send + Sync {
     /// Appends the facts as numbered events and replaces the order, in one transaction. A step that was recorded
     /// before is not recorded again: its first events are returned.
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError>;
+
+    /// The time by which events are dated.
+    fn now(&self) -> DateTime<Utc>;
 
     /// Events of an order after number `after`, in order, at most `limit`.
     async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError>;

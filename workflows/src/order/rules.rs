@@ -1,6 +1,9 @@
 //! What follows from what: pure decisions, no clock, no input or output. The workflow only carries them out.
 
+use std::time::Duration;
+
 use super::{CancelWindows, Command, Event, Fact, Gate, Order, Outcome, Rejection, Role, Status};
+use crate::lifecycle::{AcceptanceTimeout, DeliveryStart, ProductionFinish};
 use crate::{Context, Lifecycle, Step};
 
 /// What becomes of a command that is asked of an order as it is now.
@@ -19,7 +22,7 @@ pub fn admit(order: &Order, role: Role, command: Command) -> Admission {
         return Admission::CarriedOut;
     }
     let allowed = match command {
-        Command::Cancel => may_cancel(&order.cancellation, order.status, role),
+        Command::Cancel => may_cancel(&order.lifecycle.cancellation, order.status, role),
         _ => order
             .gate
             .is_some_and(|gate| gate.commands().iter().any(|(passes, by, _)| *passes == command && *by == role)),
@@ -54,6 +57,45 @@ pub fn beyond(gate: Gate, command: Command) -> Option<Status> {
     gate.commands().iter().find(|(passes, _, _)| *passes == command).map(|(_, _, status)| *status)
 }
 
+/// What the order is sure to become once the gate's time is over; `None` where its time is never over.
+#[must_use]
+pub fn beyond_deadline(lifecycle: &Lifecycle, gate: Gate) -> Option<Status> {
+    match (gate, lifecycle.acceptance?.on_timeout) {
+        (Gate::Acceptance, AcceptanceTimeout::Reject) => Some(Status::Rejected),
+        (Gate::Acceptance, AcceptanceTimeout::Accept) => Some(Status::Accepted),
+        _ => None,
+    }
+}
+
+/// The gate that a fact opens under a lifecycle.
+#[must_use]
+pub fn opened(lifecycle: &Lifecycle, fact: &Fact) -> Option<Gate> {
+    let production = lifecycle.production.map(|_| Gate::ProductionStart);
+    match fact {
+        Fact::OrderPaid if lifecycle.acceptance.is_none() => production,
+        Fact::OrderOffered => Some(Gate::Acceptance),
+        Fact::OrderAccepted => production,
+        Fact::ProductionStarted => {
+            let finish = lifecycle.production?.finish;
+            (finish == ProductionFinish::Merchant).then_some(Gate::ProductionFinish)
+        }
+        Fact::DeliveryRequested { .. } => {
+            (lifecycle.delivery.start == DeliveryStart::Courier).then_some(Gate::Dispatch)
+        }
+        Fact::DeliveryStarted => Some(Gate::Handover),
+        _ => None,
+    }
+}
+
+/// How long a gate waits before it opens by itself; `None`: for ever.
+#[must_use]
+pub fn window(lifecycle: &Lifecycle, gate: Gate) -> Option<Duration> {
+    match gate {
+        Gate::Acceptance => lifecycle.acceptance.map(|acceptance| acceptance.window.0),
+        _ => None,
+    }
+}
+
 /// The facts that a provider's answer makes true. Steps of the order itself bring their own.
 #[must_use]
 pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
@@ -70,6 +112,9 @@ pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
             vec![Fact::PaymentDeclined { payment_id: payment_id(), reason: reason.clone() }]
         }
         (Step::StockCommit, Outcome::Done) => vec![Fact::StockCommitted],
+        (Step::KitchenOffer, Outcome::Done) => vec![Fact::OrderOffered],
+        (Step::KitchenStart, Outcome::Done) => vec![Fact::ProductionStarted],
+        (Step::KitchenFinish, Outcome::Done) => vec![Fact::ProductionFinished],
         (Step::DeliveryRequest, Outcome::Done) => {
             vec![Fact::DeliveryRequested { delivery_id: order.id.delivery() }]
         }

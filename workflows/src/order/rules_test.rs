@@ -242,7 +242,7 @@ proptest! {
                 prop_assert_eq!(order.status, ended);
             } else if order.status.is_final() {
                 ended = Some(order.status);
-                prop_assert!(!ROLES.iter().any(|role| may_cancel(&order.cancellation, order.status, *role)));
+                prop_assert!(!ROLES.iter().any(|role| may_cancel(&order.lifecycle.cancellation, order.status, *role)));
             }
         }
     }

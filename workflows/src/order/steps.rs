@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Order, OrderBook};
 use crate::delivery::{Deliveries, DeliveryRequest};
+use crate::kitchen::{Kitchen, Ticket};
 use crate::payment::{CardToken, Charge, Charged, Payments, Refund};
 use crate::provider::Undo;
 use crate::stock::{Reserved, Stock, Wanted};
@@ -19,6 +20,7 @@ pub struct Ports {
     pub payments: Arc<dyn Payments>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
+    pub kitchen: Arc<dyn Kitchen>,
 }
 
 /// A provider's answer, journaled. A refusal is an answer too.
@@ -68,11 +70,20 @@ pub(super) async fn perform(
             Charged::Declined { reason } => Outcome::Declined { reason },
         },
         Step::PaymentRefund => ports.payments.refund(&refund(order)).await?.into(),
+        Step::KitchenOffer => done(ports.kitchen.offer(&ticket(order)).await?),
+        Step::KitchenWithdraw => ports.kitchen.withdraw(id).await?.into(),
+        Step::KitchenStart => done(ports.kitchen.start(&ticket(order)).await?),
+        Step::KitchenFinish => done(ports.kitchen.finish(id).await?),
+        Step::KitchenStop => ports.kitchen.stop(id).await?.into(),
         Step::DeliveryRequest => done(ports.deliveries.request(&delivery(order)).await?),
         Step::DeliveryStart => done(ports.deliveries.start(id).await?),
         Step::DeliveryComplete => done(ports.deliveries.complete(id).await?),
         Step::DeliveryCancel => ports.deliveries.cancel(id).await?.into(),
-        Step::OrderPlace | Step::OrderRequestCancellation | Step::OrderCancel | Step::OrderReject => Outcome::Done,
+        Step::OrderPlace
+        | Step::OrderAccept
+        | Step::OrderRequestCancellation
+        | Step::OrderCancel
+        | Step::OrderReject => Outcome::Done,
     })
 }
 
@@ -96,6 +107,15 @@ fn charge(order: &Order, card_token: &CardToken) -> Charge {
         merchant_id: order.merchant_id.clone(),
         amount: order.total,
         card_token: card_token.clone(),
+    }
+}
+
+fn ticket(order: &Order) -> Ticket {
+    Ticket {
+        order_id: order.id.clone(),
+        merchant_id: order.merchant_id.clone(),
+        lines: wanted(order),
+        note: order.note.clone(),
     }
 }
 

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{CancelWindows, Command, Customer, Event, Fact, Gate, Line, Placement, Rejection, Status};
-use crate::{Context, DeliveryId, DeliveryState, MerchantId, Money, OrderId, PaymentId, PaymentMethod, PaymentState};
+use super::{Command, Customer, Event, Fact, Gate, Line, Placement, Rejection, Status, rules};
+use crate::{
+    Context, DeliveryId, DeliveryState, Lifecycle, MerchantId, Money, OrderId, PaymentId, PaymentMethod, PaymentState,
+};
 
 /// An order with everything that its readers need, so that reading it asks nobody else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,11 +31,8 @@ pub struct Order {
     pub reason: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejection: Option<Rejection>,
-    /// The name of the lifecycle that it was placed under.
-    pub lifecycle: String,
-    /// That lifecycle's cancel windows.
-    #[serde(default, skip_serializing_if = "CancelWindows::is_empty")]
-    pub cancellation: CancelWindows,
+    /// The lifecycle that it was placed under.
+    pub lifecycle: Lifecycle,
     /// The gate at which it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
@@ -79,8 +78,7 @@ impl Order {
             delivery: None,
             reason: None,
             rejection: None,
-            lifecycle: placement.lifecycle.name.clone(),
-            cancellation: placement.lifecycle.cancellation.clone(),
+            lifecycle: placement.lifecycle.clone(),
             gate: None,
             deadline: None,
             carried_out: BTreeSet::new(),
@@ -114,6 +112,10 @@ impl Order {
     /// Takes in the next event of a placed order.
     pub fn learn(&mut self, event: &Event) {
         self.apply(&event.fact);
+        if let Some(gate) = rules::opened(&self.lifecycle, &event.fact) {
+            self.gate = Some(gate);
+            self.deadline = rules::window(&self.lifecycle, gate).map(|window| event.at + window);
+        }
         self.updated_at = event.at;
         self.version = event.number;
     }
@@ -124,19 +126,32 @@ impl Order {
             | Fact::StockReserved
             | Fact::StockUnavailable { .. }
             | Fact::StockCommitted
-            | Fact::StockReleased => {}
+            | Fact::StockReleased
+            | Fact::OrderOffered => {}
             Fact::PaymentApproved { .. } => self.payment.state = PaymentState::Approved,
             Fact::PaymentDeclined { .. } => self.payment.state = PaymentState::Declined,
             Fact::PaymentCancelled { refunded: true } => self.payment.state = PaymentState::Refunded,
             Fact::PaymentCancelled { refunded: false } => self.payment.state = PaymentState::Cancelled,
             Fact::OrderPaid => self.enter(Status::Paid),
+            Fact::OrderAccepted => {
+                self.enter(Status::Accepted);
+                self.pass_gate(Command::Accept);
+            }
+            Fact::ProductionStarted => {
+                self.enter(Status::InProduction);
+                self.pass_gate(Command::StartProduction);
+            }
+            Fact::ProductionFinished => {
+                self.enter(Status::Ready);
+                self.pass_gate(Command::FinishProduction);
+            }
             Fact::DeliveryRequested { delivery_id } => {
                 self.delivery = Some(OrderDelivery { id: delivery_id.clone(), state: DeliveryState::Requested });
             }
             Fact::DeliveryStarted => {
                 self.set_delivery(DeliveryState::InDelivery);
                 self.enter(Status::InDelivery);
-                self.gate = Some(Gate::Handover);
+                self.pass_gate(Command::StartDelivery);
             }
             Fact::DeliveryCompleted => {
                 self.set_delivery(DeliveryState::Delivered);
@@ -155,6 +170,11 @@ impl Order {
                 self.enter(Status::Rejected);
                 self.reason = Some(rejection.to_string());
                 self.rejection = Some(rejection.clone());
+                self.gate = None;
+                self.deadline = None;
+                if matches!(rejection, Rejection::ByMerchant { .. }) {
+                    self.carried_out.insert(Command::Reject);
+                }
                 if matches!(rejection, Rejection::Unavailable { context: Context::Payment }) {
                     self.payment.state = PaymentState::Pending;
                 }
@@ -175,9 +195,13 @@ impl Order {
         }
     }
 
+    /// Closes the gate that is open. Its command is carried out by that; a step that nobody had to ask for carries out none.
     fn pass_gate(&mut self, command: Command) {
+        let asked = command == Command::Cancel || self.gate.is_some_and(|gate| Some(gate) == Gate::of(command));
         self.gate = None;
         self.deadline = None;
-        self.carried_out.insert(command);
+        if asked {
+            self.carried_out.insert(command);
+        }
     }
 }

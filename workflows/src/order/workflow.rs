@@ -1,6 +1,7 @@
 //! The durable life of an order. `Run::live` is the story; everything else says what happens when the story is cut
 //! short. Every step is one awaited durable entry, and its undo is registered before it is tried.
 
+use chrono::{DateTime, Utc};
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use tracing::info;
@@ -11,6 +12,7 @@ use super::command::{
     pass_gate,
 };
 use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, rules};
+use crate::lifecycle::{AcceptanceRule, AcceptanceTimeout, DeliveryStart, ProductionFinish, ProductionRule, StockTake};
 use crate::{OrderId, Step};
 
 /// The promise that is resolved when it is decided whether the order stands.
@@ -64,7 +66,7 @@ impl OrderWorkflow {
     ) -> HandlerResult<Json<Verdict>> {
         let Json(request) = request;
         let verdict = match (Gate::of(request.command), request.command) {
-            (Some(gate), command) => pass_gate(&ctx, gate, command).await?,
+            (Some(gate), _) => pass_gate(&ctx, gate, request).await?,
             (None, Command::Cancel) => ask_cancel(&ctx, request).await?,
             (None, _) => Verdict::NotAllowed,
         };
@@ -92,8 +94,10 @@ struct Run<'a> {
     order: Order,
     /// Steps whose effect may have happened, in the order of doing.
     tried: Vec<Step>,
-    /// What the order is sure to become, once a gate was passed.
+    /// What the order is sure to become, from when a gate was passed until that is recorded.
     ahead: Option<Status>,
+    /// The latest time that is journaled.
+    now: DateTime<Utc>,
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
@@ -101,15 +105,51 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     async fn live(&mut self) -> Result<(), Stop> {
-        self.take(Step::StockReserve).await?;
+        let lifecycle = &self.input.placement.lifecycle;
+        if lifecycle.stock.take == StockTake::OnPlacement {
+            self.take(Step::StockReserve).await?;
+        }
         self.take(Step::PaymentCharge).await?;
         self.decide_placement();
-        self.take(Step::StockCommit).await?;
+        if lifecycle.stock.take == StockTake::OnPlacement {
+            self.take(Step::StockCommit).await?;
+        }
+        if let Some(acceptance) = lifecycle.acceptance {
+            self.offer(acceptance).await?;
+        }
+        if let Some(production) = lifecycle.production {
+            self.produce(production).await?;
+        }
         self.take(Step::DeliveryRequest).await?;
+        if lifecycle.delivery.start == DeliveryStart::Courier {
+            self.pass(Gate::Dispatch).await?;
+        }
         self.take(Step::DeliveryStart).await?;
         self.pass(Gate::Handover).await?;
-        self.take(Step::DeliveryComplete).await?;
-        self.ctx.resolve_promise(&carried_out(Gate::Handover), true);
+        self.take(Step::DeliveryComplete).await
+    }
+
+    async fn offer(&mut self, acceptance: AcceptanceRule) -> Result<(), Stop> {
+        self.take(Step::KitchenOffer).await?;
+        match self.pass(Gate::Acceptance).await? {
+            Passed::By { command: Command::Reject, reason } => Err(Stop::Refused(Rejection::ByMerchant { reason })),
+            Passed::Deadline if acceptance.on_timeout == AcceptanceTimeout::Reject => {
+                Err(Stop::Refused(Rejection::NotAccepted))
+            }
+            _ => {
+                self.certainly(Step::OrderAccept, vec![Fact::OrderAccepted]).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn produce(&mut self, production: ProductionRule) -> Result<(), Stop> {
+        self.pass(Gate::ProductionStart).await?;
+        self.take(Step::KitchenStart).await?;
+        if production.finish == ProductionFinish::Merchant {
+            self.pass(Gate::ProductionFinish).await?;
+            self.take(Step::KitchenFinish).await?;
+        }
         Ok(())
     }
 
@@ -137,7 +177,8 @@ impl<'a> Run<'a> {
             }
         };
         ctx.set("status", order.status.as_str().to_owned());
-        Ok(Self { ctx, ports, input, order, tried: Vec::new(), ahead: None, cancels: 0, interrupted })
+        let now = order.placed_at;
+        Ok(Self { ctx, ports, input, order, now, tried: Vec::new(), ahead: None, cancels: 0, interrupted })
     }
 
     /// Takes a step forward. Its undo counts from before it is tried until it is known to have been refused.
@@ -163,24 +204,42 @@ impl<'a> Run<'a> {
         Err(Stop::Refused(rejection))
     }
 
-    /// Waits until somebody passes the gate.
-    async fn pass(&mut self, gate: Gate) -> Result<(), Stop> {
+    /// Waits until somebody passes the gate, or its time is over.
+    async fn pass(&mut self, gate: Gate) -> Result<Passed, Stop> {
+        let ctx = self.ctx;
         loop {
             self.hear().await?;
-            match self.ctx.promise::<Json<Passed>>(gate.as_str()).await {
+            let passed = match self.order.deadline {
+                None => ctx.promise::<Json<Passed>>(gate.as_str()).await,
+                Some(deadline) => {
+                    let left = (deadline - self.now).to_std().unwrap_or_default();
+                    restate_sdk::select! {
+                        passed = ctx.promise::<Json<Passed>>(gate.as_str()) => passed,
+                        _ = ctx.sleep(left) => {
+                            // The deadline competes like everybody else: it resolves, and then reads who was first.
+                            ctx.resolve_promise(gate.as_str(), Json(Passed::Deadline));
+                            ctx.promise::<Json<Passed>>(gate.as_str()).await
+                        },
+                        on_cancel => Err(TerminalError::new("interrupted"))
+                    }
+                }
+            };
+            match passed {
                 Ok(Json(passed)) => {
-                    self.see_passed(gate, passed);
-                    return Ok(());
+                    self.see_passed(gate, &passed);
+                    return Ok(passed);
                 }
                 Err(_) => self.interrupted = true,
             }
         }
     }
 
-    fn see_passed(&mut self, gate: Gate, passed: Passed) {
-        if let Passed::By(command) = passed {
-            self.ahead = rules::beyond(gate, command);
-        }
+    fn see_passed(&mut self, gate: Gate, passed: &Passed) {
+        self.ahead = match passed {
+            Passed::By { command, .. } => rules::beyond(gate, *command),
+            Passed::Deadline => rules::beyond_deadline(&self.order.lifecycle, gate),
+            Passed::Shut => None,
+        };
     }
 
     /// Answers what interrupted the order. An interruption without a request came through the engine's own cancel
@@ -207,7 +266,7 @@ impl<'a> Run<'a> {
     }
 
     fn takes_cancel(&self, by: Role) -> bool {
-        rules::may_cancel(&self.order.cancellation, self.ahead.unwrap_or(self.order.status), by)
+        rules::may_cancel(&self.order.lifecycle.cancellation, self.ahead.unwrap_or(self.order.status), by)
     }
 
     /// Closes the gate that is open, if one is, for good; `false` where somebody has passed it before. A gate is open
@@ -218,7 +277,7 @@ impl<'a> Run<'a> {
         loop {
             match self.ctx.promise::<Json<Passed>>(gate.as_str()).await {
                 Ok(Json(passed)) => {
-                    self.see_passed(gate, passed);
+                    self.see_passed(gate, &passed);
                     return passed == Passed::Shut;
                 }
                 Err(_) => self.interrupted = true,
@@ -324,13 +383,14 @@ impl<'a> Run<'a> {
                 .ctx
                 .run(move || async move {
                     let events = orders.events(&id, after, u32::MAX);
-                    Ok(Json(tokio::time::timeout(policy.attempt_timeout(), events).await??))
+                    Ok(Json((orders.now(), tokio::time::timeout(policy.attempt_timeout(), events).await??)))
                 })
                 .name("order.review")
                 .retry_policy(engine_policy(&policy))
                 .await;
             match missed {
-                Ok(Json(events)) => {
+                Ok(Json((now, events))) => {
+                    self.now = self.now.max(now);
                     self.learn(&events);
                     return events;
                 }
@@ -361,14 +421,19 @@ impl<'a> Run<'a> {
     }
 
     fn learn(&mut self, events: &[Event]) {
-        let before = self.order.status;
+        let (before, gate) = (self.order.status, self.order.gate);
         for event in events {
             if event.number > self.order.version {
                 self.order.learn(event);
             }
         }
+        self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
             self.ctx.set("status", self.order.status.as_str().to_owned());
+        }
+        if let Some(gate) = gate.filter(|gate| self.order.gate != Some(*gate)) {
+            self.ahead = None;
+            self.ctx.resolve_promise(&carried_out(gate), true);
         }
     }
 }

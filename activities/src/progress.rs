@@ -1,0 +1,56 @@
+//! One record for each order that moves from state to state, by its own state alone: what contexts without stock or
+//! money have in common. A move that was made before is not made again, so every call can be repeated.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::store::{Database, StoreError};
+
+pub struct Progress {
+    pub database: Database,
+    table: &'static str,
+}
+
+impl Progress {
+    pub async fn open(database: Database, table: &'static str) -> Result<Self, StoreError> {
+        let tables = format!(
+            "DEFINE TABLE IF NOT EXISTS {table} SCHEMALESS;
+             DEFINE INDEX IF NOT EXISTS by_time ON {table} FIELDS created_at;"
+        );
+        database.define(&tables).await?;
+        Ok(Self { database, table })
+    }
+
+    /// Creates the record unless there is one.
+    pub async fn create(&self, id: &str, mut record: Value) -> Result<(), StoreError> {
+        (record["created_at"], record["updated_at"]) = (json!(now()), json!(now()));
+        let statement = "CREATE type::record($table, $id) CONTENT $record";
+        match self.database.run(statement, &json!({ "table": self.table, "id": id, "record": record })).await {
+            Ok(_) | Err(StoreError::Exists) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Moves the record to `to` where it is in one of `from`, and tells the state that it has then.
+    pub async fn advance<S: DeserializeOwned>(
+        &self,
+        id: &str,
+        from: &[&str],
+        to: &str,
+    ) -> Result<Option<S>, StoreError> {
+        let statements = "
+            BEGIN;
+            LET $record = type::record($table, $id);
+            UPDATE $record SET state = $to, updated_at = $now WHERE state IN $from;
+            SELECT VALUE state FROM ONLY $record;
+            COMMIT;
+        ";
+        let variables = json!({ "table": self.table, "id": id, "from": from, "to": to, "now": now() });
+        self.database.run(statements, &variables).await?.read(3)
+    }
+}
+
+fn now() -> DateTime<Utc> {
+    Utc::now().trunc_subsecs(6)
+}
