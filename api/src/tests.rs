@@ -417,7 +417,7 @@ async fn a_context_that_is_down_is_down_for_itself_only() {
     for wrong in [json!({"mode": "slow"}), json!({"mode": "up", "delay_ms": 1}), json!({"mode": "odd"})] {
         world.put("/v1/sandbox/stock", wrong).await.is_problem(400, "invalid-request");
     }
-    world.put("/v1/sandbox/kitchen", json!({"mode": "up"})).await.is_problem(404, "not-found");
+    world.put("/v1/sandbox/weather", json!({"mode": "up"})).await.is_problem(404, "not-found");
 }
 
 #[tokio::test]
