@@ -8,6 +8,7 @@ mod modes;
 mod orders;
 mod payment;
 mod progress;
+mod promotion;
 mod stock;
 mod store;
 
@@ -18,6 +19,7 @@ use workflows::kitchen::Kitchen;
 use workflows::merchant::Merchants;
 use workflows::order::{OrderBook, Ports};
 use workflows::payment::Payments;
+use workflows::promotion::Promotions;
 use workflows::stock::Stock;
 
 pub use modes::Modes;
@@ -32,6 +34,7 @@ pub struct Activities {
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
+    pub promotions: Arc<dyn Promotions>,
 }
 
 impl Activities {
@@ -47,7 +50,8 @@ impl Activities {
             payments: Arc::new(payment::BuiltIn::open(store.database("payments").await?, modes.clone()).await?),
             stock: Arc::new(stock::BuiltIn::open(store.database("stock").await?, modes.clone()).await?),
             deliveries: Arc::new(delivery::BuiltIn::open(store.database("deliveries").await?, modes.clone()).await?),
-            kitchen: Arc::new(kitchen::BuiltIn::open(store.database("kitchen").await?, modes).await?),
+            kitchen: Arc::new(kitchen::BuiltIn::open(store.database("kitchen").await?, modes.clone()).await?),
+            promotions: Arc::new(promotion::BuiltIn::open(store.database("promotions").await?, modes).await?),
         })
     }
 
@@ -60,6 +64,7 @@ impl Activities {
             stock: self.stock.clone(),
             deliveries: self.deliveries.clone(),
             kitchen: self.kitchen.clone(),
+            promotions: self.promotions.clone(),
         }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::store::{Database, StoreError};
 
 pub struct Progress {
-    pub database: Database,
+    database: Database,
     table: &'static str,
 }
 
@@ -48,6 +48,16 @@ impl Progress {
         ";
         let variables = json!({ "table": self.table, "id": id, "from": from, "to": to, "now": now() });
         self.database.run(statements, &variables).await?.read(3)
+    }
+
+    /// The records, newest first; one where it is named. What only keeps something out is not listed.
+    pub async fn list<T: DeserializeOwned>(&self, id: Option<String>, limit: u32) -> Result<Vec<T>, StoreError> {
+        let table = self.table;
+        let from = if id.is_some() { format!("type::record('{table}', $id)") } else { table.to_owned() };
+        let statement = format!(
+            "SELECT *, record::id(id) AS id FROM {from} WHERE state != 'void' ORDER BY created_at DESC LIMIT $limit"
+        );
+        self.database.run(&statement, &json!({ "id": id, "limit": limit })).await?.read(0)
     }
 }
 

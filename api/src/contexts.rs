@@ -1,4 +1,4 @@
-//! `/v1/payments` and `/v1/deliveries`: the contexts' own data, through the gateway. A context that is down is down
+//! `/v1/payments`, `/v1/deliveries` and `/v1/coupons`: the contexts' own data, through the gateway. A context that is down is down
 //! here only.
 
 use std::sync::Arc;
@@ -9,10 +9,13 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use workflows::delivery::{self, Deliveries};
 use workflows::payment::{self, LedgerEntry, Payments};
-use workflows::{Context, DeliveryId, MerchantId, OrderId, PaymentId};
+use workflows::promotion::{self, Promotions};
+use workflows::{Context, CouponId, DeliveryId, MerchantId, OrderId, PaymentId};
 
 use crate::ask::ask;
-use crate::json::{DeliveryStateName, EntryKindName, List, Money, PaymentMethodName, PaymentStateName};
+use crate::json::{
+    CouponKindName, CouponStateName, DeliveryStateName, EntryKindName, List, Money, PaymentMethodName, PaymentStateName,
+};
 use crate::problem::{Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, Limit};
@@ -20,11 +23,13 @@ use crate::value::{Checked, Limit};
 pub(crate) struct ContextsApi {
     pub payments: Arc<dyn Payments>,
     pub deliveries: Arc<dyn Deliveries>,
+    pub promotions: Arc<dyn Promotions>,
 }
 
 refusals! {
     ListPayments: InvalidRequest, UpstreamUnavailable;
     ListDeliveries: InvalidRequest, UpstreamUnavailable;
+    ListCoupons: InvalidRequest, UpstreamUnavailable;
 }
 
 /// A payment, as the payment context knows it.
@@ -97,6 +102,25 @@ struct Delivery {
     updated_at: Checked<DateTime<Utc>>,
 }
 
+/// A coupon, as the promotion context knows it.
+#[derive(Object)]
+struct Coupon {
+    /// The coupon's id.
+    id: Checked<CouponId>,
+    /// The order that it came with.
+    order_id: Checked<OrderId>,
+    /// Who gives it.
+    merchant_id: Checked<MerchantId>,
+    /// When it was issued.
+    kind: CouponKindName,
+    /// Whether it can be used.
+    state: CouponStateName,
+    /// When it was first heard of.
+    created_at: Checked<DateTime<Utc>>,
+    /// When it last changed.
+    updated_at: Checked<DateTime<Utc>>,
+}
+
 #[OpenApi(prefix_path = "/v1", tag = "Tag::Contexts")]
 impl ContextsApi {
     /// List payments
@@ -135,6 +159,24 @@ impl ContextsApi {
             ask("delivery.list", deliveries).await.map_err(|unanswered| unanswered.by(Context::Delivery))?;
         Ok(Json(deliveries.into_iter().map(Delivery::from).collect()))
     }
+
+    /// List coupons
+    ///
+    /// Newest first.
+    #[oai(path = "/coupons", method = "get", operation_id = "list_coupons")]
+    async fn coupons(
+        &self,
+        /// Only the coupon of this order.
+        order_id: Query<Option<Checked<OrderId>>>,
+        /// How many at most.
+        #[oai(default = "Limit::of_50")]
+        limit: Query<Checked<Limit>>,
+    ) -> Result<Json<List<Coupon>>, Refused<ListCoupons>> {
+        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
+        let coupons = self.promotions.coupons(order_id.as_ref(), limit);
+        let coupons = ask("promotion.list", coupons).await.map_err(|unanswered| unanswered.by(Context::Promotion))?;
+        Ok(Json(coupons.into_iter().map(Coupon::from).collect()))
+    }
 }
 
 impl From<payment::Payment> for Payment {
@@ -163,6 +205,20 @@ impl From<LedgerEntry> for Entry {
             postings: postings
                 .map(|posting| Posting { account: posting.account, amount: posting.amount.into() })
                 .collect(),
+        }
+    }
+}
+
+impl From<promotion::Coupon> for Coupon {
+    fn from(coupon: promotion::Coupon) -> Self {
+        Self {
+            id: Checked(coupon.id),
+            order_id: Checked(coupon.order_id),
+            merchant_id: Checked(coupon.merchant_id),
+            kind: coupon.kind.into(),
+            state: coupon.state.into(),
+            created_at: Checked(coupon.created_at),
+            updated_at: Checked(coupon.updated_at),
         }
     }
 }

@@ -107,22 +107,15 @@ pub(crate) enum ContextName {
     Stock,
     Delivery,
     Kitchen,
+    Promotion,
 }
 
 /// How an order is paid.
 #[derive(Clone, Copy, Enum)]
-#[oai(rename = "PaymentMethod", rename_all = "snake_case")]
+#[oai(rename = "PaymentMethod", remote = "workflows::PaymentMethod", rename_all = "snake_case")]
 pub(crate) enum PaymentMethodName {
     Card,
     Deposit,
-}
-
-impl From<workflows::PaymentMethod> for PaymentMethodName {
-    fn from(method: workflows::PaymentMethod) -> Self {
-        match method {
-            workflows::PaymentMethod::Card => Self::Card,
-        }
-    }
 }
 
 /// Where an order's money is.
@@ -142,7 +135,24 @@ pub(crate) enum PaymentStateName {
 #[oai(rename = "EntryKind", remote = "payment::EntryKind", rename_all = "snake_case")]
 pub(crate) enum EntryKindName {
     Charge,
+    Deposit,
     Refund,
+}
+
+/// When a coupon is issued.
+#[derive(Clone, Copy, Enum)]
+#[oai(rename = "CouponKind", remote = "workflows::lifecycle::CouponRule", rename_all = "snake_case")]
+pub(crate) enum CouponKindName {
+    BeforeDelivery,
+    AfterDelivery,
+}
+
+/// Whether a coupon can be used.
+#[derive(Clone, Copy, Enum)]
+#[oai(rename = "CouponState", remote = "workflows::promotion::CouponState", rename_all = "snake_case")]
+pub(crate) enum CouponStateName {
+    Issued,
+    Cancelled,
 }
 
 /// How far a delivery is.

@@ -34,6 +34,7 @@ use workflows::delivery::Deliveries;
 use workflows::merchant::Merchants;
 use workflows::order::OrderBook;
 use workflows::payment::Payments;
+use workflows::promotion::Promotions;
 use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
 
@@ -55,6 +56,7 @@ pub struct Deps {
     pub payments: Arc<dyn Payments>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
+    pub promotions: Arc<dyn Promotions>,
     pub engine: Engine,
     /// Local mode only: without it `/v1/sandbox` does not exist, nor does the document mention it.
     pub sandbox: Option<Arc<dyn Sandbox>>,
@@ -81,7 +83,7 @@ pub fn openapi(local: bool) -> String {
 }
 
 fn api(deps: Deps) -> Api {
-    let Deps { orders, merchants, payments, stock, deliveries, engine, sandbox: _ } = deps;
+    let Deps { orders, merchants, payments, stock, deliveries, promotions, engine, sandbox: _ } = deps;
     let placing = orders::Placing {
         orders: orders.clone(),
         merchants: merchants.clone(),
@@ -95,7 +97,7 @@ fn api(deps: Deps) -> Api {
         MerchantsApi { merchants: merchants.clone() },
         ProductsApi { merchants, stock },
         LifecyclesApi,
-        ContextsApi { payments, deliveries },
+        ContextsApi { payments, deliveries, promotions },
         HealthApi { orders, engine },
     )
 }

@@ -54,6 +54,8 @@ struct SandboxModes {
     delivery: SandboxMode,
     /// The kitchen provider.
     kitchen: SandboxMode,
+    /// The promotion provider.
+    promotion: SandboxMode,
 }
 
 #[OpenApi(prefix_path = "/v1/sandbox", tag = "Tag::Sandbox")]
@@ -88,6 +90,7 @@ impl SandboxApi {
             stock: mode(Context::Stock),
             delivery: mode(Context::Delivery),
             kitchen: mode(Context::Kitchen),
+            promotion: mode(Context::Promotion),
         }
     }
 }

@@ -15,7 +15,8 @@ use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::merchant::{Merchant, MerchantPut, Merchants};
 use workflows::order::PlaceOrder;
 use workflows::order::{Entry, Event, Fact, OrderBook, OrderFilter, Recorded, Rejection};
-use workflows::payment::{Charge, Charged, Payment, Payments, Refund};
+use workflows::payment::{Charge, Charged, Due, Payment, Payments};
+use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::Undo;
 use workflows::sandbox::{Mode, Sandbox};
 use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
@@ -104,6 +105,7 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         payments: state.clone(),
         stock: state.clone(),
         deliveries: state.clone(),
+        promotions: state.clone(),
         engine: Engine::new(engine_url).expect("a URL"),
         sandbox: Some(state.clone()),
     }
@@ -329,8 +331,20 @@ impl Payments for State {
         Err(ProviderError::impossible("the API charges nothing"))
     }
 
-    async fn refund(&self, _: &Refund) -> Result<Undo, ProviderError> {
+    async fn refund(&self, _: &Due) -> Result<Undo, ProviderError> {
         Ok(Undo::Nothing)
+    }
+
+    async fn open_deposit(&self, _: &Due) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn close_deposit(&self, _: &Due) -> Result<Undo, ProviderError> {
+        Ok(Undo::Nothing)
+    }
+
+    async fn confirm_deposit(&self, _: &Due) -> Result<(), ProviderError> {
+        Ok(())
     }
 
     async fn payments(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Payment>, ProviderError> {
@@ -358,6 +372,21 @@ impl Deliveries for State {
 
     async fn deliveries(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Delivery>, ProviderError> {
         self.up(Context::Delivery).map(|()| Vec::new())
+    }
+}
+
+#[async_trait]
+impl Promotions for State {
+    async fn issue(&self, _: &CouponRequest) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
+    async fn revoke(&self, _: &OrderId) -> Result<Undo, ProviderError> {
+        Ok(Undo::Nothing)
+    }
+
+    async fn coupons(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Coupon>, ProviderError> {
+        self.up(Context::Promotion).map(|()| Vec::new())
     }
 }
 

@@ -29,6 +29,7 @@ fn the_routes_are_these() {
     let expected = "\
         GET    /livez  livez\n\
         GET    /readyz  readyz\n\
+        GET    /v1/coupons  list_coupons\n\
         GET    /v1/deliveries  list_deliveries\n\
         GET    /v1/lifecycles  list_lifecycles\n\
         GET    /v1/lifecycles/{name}  get_lifecycle\n\

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::Value as Json;
-use workflows::{Currency, DeliveryId, MerchantId, OrderId, PaymentId, Sku};
+use workflows::{CouponId, Currency, DeliveryId, MerchantId, OrderId, PaymentId, Sku};
 
 /// What can be read from JSON, a path, a query or a header.
 pub(crate) trait Value: Sized + Send + Sync {
@@ -141,13 +141,26 @@ text!(
     "dlv_0197f3a0c5d27cc2a1b2c3d4e5f60718"
 );
 text!(
+    CouponId,
+    "coupon id",
+    "cpn_ and 32 hexadecimal digits",
+    "^cpn_[0-9a-f]{32}$",
+    "cpn_0197f3a0c5d27cc2a1b2c3d4e5f60718"
+);
+text!(
     MerchantId,
     "merchant id",
     "1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
     "^[a-z0-9][a-z0-9-]{0,62}$",
     "sauce-shop"
 );
-text!(Sku, "SKU", "1 to 64 of A-Z, a-z, 0-9, ., _ and -", "^[A-Za-z0-9._-]{1,64}$", "gochujang");
+text!(
+    Sku,
+    "SKU",
+    "1 to 64 of A-Z, a-z, 0-9, ., _ and -, starting with a letter or digit",
+    "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    "gochujang"
+);
 
 /// A text of bounded length, in characters.
 macro_rules! words {

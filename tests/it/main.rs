@@ -12,8 +12,11 @@ mod food_delivery;
 mod idempotency;
 mod listings;
 mod merchants;
+mod pizza;
 mod placing;
+mod shopping_mall;
 mod start;
+mod street12;
 mod structure;
 
 use tests::Jumun;

@@ -15,7 +15,8 @@ use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::kitchen::{Kitchen, Ticket};
 use workflows::merchant::MerchantPut;
 use workflows::order::{Entry, Event, OrderBook, OrderFilter, Recorded};
-use workflows::payment::{Charge, Charged, Payment, Payments, Refund};
+use workflows::payment::{Charge, Charged, Due, Payment, Payments};
+use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::Undo;
 use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
 use workflows::{Currency, Lifecycle, MerchantId, Order, OrderId, ProviderError, Sku, Step};
@@ -114,6 +115,7 @@ impl Jumun {
             stock: Arc::new(Faulted { inner: inner.stock, faults: faults.clone() }),
             deliveries: Arc::new(Faulted { inner: inner.deliveries, faults: faults.clone() }),
             kitchen: Arc::new(Faulted { inner: inner.kitchen, faults: faults.clone() }),
+            promotions: Arc::new(Faulted { inner: inner.promotions, faults: faults.clone() }),
             merchants: inner.merchants,
         };
 
@@ -129,6 +131,7 @@ impl Jumun {
             payments: activities.payments,
             stock: activities.stock,
             deliveries: activities.deliveries,
+            promotions: activities.promotions,
             engine: api::Engine::new(&jumun.ready.engine_ingress).expect("a URL"),
             sandbox: Some(modes),
         };
@@ -185,8 +188,20 @@ impl Payments for Faulted<dyn Payments> {
         self.faults.around(Step::PaymentCharge, Place::Provider, self.inner.charge(charge)).await
     }
 
-    async fn refund(&self, refund: &Refund) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::PaymentRefund, Place::Provider, self.inner.refund(refund)).await
+    async fn refund(&self, due: &Due) -> Result<Undo, ProviderError> {
+        self.faults.around(Step::PaymentRefund, Place::Provider, self.inner.refund(due)).await
+    }
+
+    async fn open_deposit(&self, due: &Due) -> Result<(), ProviderError> {
+        self.faults.around(Step::PaymentOpenDeposit, Place::Provider, self.inner.open_deposit(due)).await
+    }
+
+    async fn close_deposit(&self, due: &Due) -> Result<Undo, ProviderError> {
+        self.faults.around(Step::PaymentCloseDeposit, Place::Provider, self.inner.close_deposit(due)).await
+    }
+
+    async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError> {
+        self.faults.around(Step::PaymentConfirmDeposit, Place::Provider, self.inner.confirm_deposit(due)).await
     }
 
     async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError> {
@@ -270,5 +285,20 @@ impl Kitchen for Faulted<dyn Kitchen> {
 
     async fn stop(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
         self.faults.around(Step::KitchenStop, Place::Provider, self.inner.stop(order_id)).await
+    }
+}
+
+#[async_trait]
+impl Promotions for Faulted<dyn Promotions> {
+    async fn issue(&self, request: &CouponRequest) -> Result<(), ProviderError> {
+        self.faults.around(Step::PromotionIssue, Place::Provider, self.inner.issue(request)).await
+    }
+
+    async fn revoke(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+        self.faults.around(Step::PromotionRevoke, Place::Provider, self.inner.revoke(order_id)).await
+    }
+
+    async fn coupons(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Coupon>, ProviderError> {
+        self.inner.coupons(order_id, limit).await
     }
 }

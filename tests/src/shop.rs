@@ -42,6 +42,14 @@ impl<'a> Shop<'a> {
         })
     }
 
+    /// The same, paid by bank transfer.
+    #[must_use]
+    pub fn deposit_request(&self, quantity: u32) -> Value {
+        let mut request = self.request("", quantity);
+        request["payment"] = json!({ "method": "deposit" });
+        request
+    }
+
     pub async fn place(&self, card: &str, quantity: u32) -> Answer {
         self.jumun.post("/v1/orders", &self.request(card, quantity)).await
     }

@@ -71,6 +71,12 @@ id!(
     |text| is_prefixed_hex(text, "dlv_")
 );
 id!(
+    /// A coupon: `cpn_` and the digits of its order, which has at most one.
+    CouponId,
+    "a coupon id (cpn_ and 32 hexadecimal digits)",
+    |text| is_prefixed_hex(text, "cpn_")
+);
+id!(
     /// A merchant: 1 to 63 lower-case letters, digits and hyphens, starting with a letter or digit.
     MerchantId,
     "a merchant id (1 to 63 of a-z, 0-9 and -, starting with a letter or digit)",
@@ -113,6 +119,12 @@ impl OrderId {
     #[must_use]
     pub fn delivery(&self) -> DeliveryId {
         DeliveryId(format!("dlv_{}", self.digits()))
+    }
+
+    /// The order's coupon. Derived, like its payment.
+    #[must_use]
+    pub fn coupon(&self) -> CouponId {
+        CouponId(format!("cpn_{}", self.digits()))
     }
 
     fn digits(&self) -> &str {

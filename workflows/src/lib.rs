@@ -9,13 +9,14 @@ pub mod merchant;
 mod money;
 pub mod order;
 pub mod payment;
+pub mod promotion;
 pub mod provider;
 pub mod sandbox;
 mod step;
 pub mod stock;
 
 pub use delivery::DeliveryState;
-pub use ids::{DeliveryId, InvalidId, MerchantId, OrderId, PaymentId, Sku};
+pub use ids::{CouponId, DeliveryId, InvalidId, MerchantId, OrderId, PaymentId, Sku};
 pub use lifecycle::Lifecycle;
 pub use money::{Currency, Money};
 pub use order::{Command, Gate, Order, Role, Status};

@@ -22,14 +22,20 @@ pub struct Lifecycle {
     /// Whether something is made; absent: it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub production: Option<ProductionRule>,
+    /// When a coupon is issued; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<CouponRule>,
     pub delivery: DeliveryRule,
+    /// Whether the customer confirms the receipt; absent: the order ends without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptRule>,
     /// Per role, the last status at which it may still cancel. Merchant and operator, where absent, may cancel any
     /// order that is not final and not delivered.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cancellation: BTreeMap<Role, Status>,
     /// The order in which contexts are undone; absent: the reverse of doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unwind: Option<Vec<Context>>,
+    pub unwind: Option<Vec<Unwound>>,
     /// How single steps are tried, where the default does not fit.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<Step, StepPolicy>,
@@ -39,6 +45,9 @@ pub struct Lifecycle {
 #[serde(deny_unknown_fields)]
 pub struct PaymentRule {
     pub method: PaymentMethod,
+    /// How long to wait for a deposit; then the order is cancelled by itself. Absent: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deposit_window: Option<Window>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +62,8 @@ pub struct StockRule {
 pub enum StockTake {
     /// Held at placement, sold when paid.
     OnPlacement,
+    /// Sold when paid, and not held before.
+    OnPayment,
     /// Not at all.
     None,
 }
@@ -127,6 +138,56 @@ pub struct DeliveryRule {
     pub complete: DeliveryComplete,
 }
 
+/// When a coupon is issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CouponRule {
+    /// The delivery does not depart without it.
+    BeforeDelivery,
+    AfterDelivery,
+}
+
+/// What is undone, as an unwind list names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unwound {
+    Payment,
+    Stock,
+    Kitchen,
+    Coupon,
+    Delivery,
+}
+
+impl Unwound {
+    pub const ALL: [Self; 5] = [Self::Payment, Self::Stock, Self::Kitchen, Self::Coupon, Self::Delivery];
+
+    #[must_use]
+    pub const fn context(self) -> Context {
+        match self {
+            Self::Payment => Context::Payment,
+            Self::Stock => Context::Stock,
+            Self::Kitchen => Context::Kitchen,
+            Self::Coupon => Context::Promotion,
+            Self::Delivery => Context::Delivery,
+        }
+    }
+}
+
+/// The customer confirms the receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptRule {
+    pub window: Window,
+    /// What happens to an order that nobody has confirmed by then.
+    pub on_timeout: ReceiptTimeout,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptTimeout {
+    Confirm,
+}
+
 /// Who starts the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -143,10 +204,16 @@ pub enum DeliveryComplete {
 }
 
 static PRESETS: LazyLock<Vec<Lifecycle>> = LazyLock::new(|| {
-    [include_str!("../lifecycles/food-delivery.toml"), include_str!("../lifecycles/sauce-shop.toml")]
-        .into_iter()
-        .map(|text| toml::from_str(text).expect("a test reads every preset"))
-        .collect()
+    [
+        include_str!("../lifecycles/food-delivery.toml"),
+        include_str!("../lifecycles/pizza.toml"),
+        include_str!("../lifecycles/sauce-shop.toml"),
+        include_str!("../lifecycles/shopping-mall.toml"),
+        include_str!("../lifecycles/street12.toml"),
+    ]
+    .into_iter()
+    .map(|text| toml::from_str(text).expect("a test reads every preset"))
+    .collect()
 });
 
 impl Lifecycle {
@@ -161,11 +228,16 @@ impl Lifecycle {
         PRESETS.iter().find(|lifecycle| lifecycle.name == name)
     }
 
+    /// Only a step that a customer waits for gives up: one before the order stands.
+    fn may_give_up(&self, step: Step) -> bool {
+        step.may_give_up() && (step != Step::StockReserve || self.stock.take == StockTake::OnPlacement)
+    }
+
     /// How `step` is tried under this lifecycle.
     #[must_use]
     pub fn policy(&self, step: Step) -> StepPolicy {
         let policy = self.steps.get(&step).copied().unwrap_or_else(|| step.default_policy());
-        StepPolicy { give_up_after_ms: policy.give_up_after_ms.filter(|_| step.may_give_up()), ..policy }
+        StepPolicy { give_up_after_ms: policy.give_up_after_ms.filter(|_| self.may_give_up(step)), ..policy }
     }
 }
 

@@ -12,6 +12,8 @@ use crate::{MerchantId, Money, OrderId, PaymentId, ProviderError, provider::Undo
 pub enum PaymentMethod {
     /// Charged before the order stands.
     Card,
+    /// Transferred to the merchant, who confirms it.
+    Deposit,
 }
 
 /// Where an order's money is.
@@ -51,12 +53,14 @@ pub struct Charge {
     pub card_token: CardToken,
 }
 
-/// The charge that is to be taken back, whether or not it ever arrived.
+/// A payment that is not a new charge: a deposit to be opened, confirmed or closed, or money to be given back, whether
+/// or not it ever arrived.
 #[derive(Clone, Debug)]
-pub struct Refund {
+pub struct Due {
     pub payment_id: PaymentId,
     pub order_id: OrderId,
     pub merchant_id: MerchantId,
+    pub method: PaymentMethod,
     pub amount: Money,
 }
 
@@ -93,6 +97,7 @@ pub struct LedgerEntry {
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     Charge,
+    Deposit,
     Refund,
 }
 
@@ -110,7 +115,16 @@ pub trait Payments: Send + Sync {
     async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError>;
 
     /// Gives the money back, or makes sure that it is never taken. Idempotent.
-    async fn refund(&self, refund: &Refund) -> Result<Undo, ProviderError>;
+    async fn refund(&self, due: &Due) -> Result<Undo, ProviderError>;
+
+    /// Expects a bank transfer. Idempotent.
+    async fn open_deposit(&self, due: &Due) -> Result<(), ProviderError>;
+
+    /// Expects it no more, or makes sure that none is expected. What was confirmed before stays. Idempotent.
+    async fn close_deposit(&self, due: &Due) -> Result<Undo, ProviderError>;
+
+    /// The transfer has arrived. Idempotent.
+    async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError>;
 
     /// Payments, newest first; those of one order where one is named.
     async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError>;

@@ -8,10 +8,11 @@ pub enum Context {
     Stock,
     Delivery,
     Kitchen,
+    Promotion,
 }
 
 impl Context {
-    pub const ALL: [Self; 4] = [Self::Payment, Self::Stock, Self::Delivery, Self::Kitchen];
+    pub const ALL: [Self; 5] = [Self::Payment, Self::Stock, Self::Delivery, Self::Kitchen, Self::Promotion];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -20,6 +21,7 @@ impl Context {
             Self::Stock => "stock",
             Self::Delivery => "delivery",
             Self::Kitchen => "kitchen",
+            Self::Promotion => "promotion",
         }
     }
 }

@@ -20,6 +20,12 @@ pub enum Step {
     PaymentCharge,
     #[serde(rename = "payment.refund")]
     PaymentRefund,
+    #[serde(rename = "payment.open_deposit")]
+    PaymentOpenDeposit,
+    #[serde(rename = "payment.close_deposit")]
+    PaymentCloseDeposit,
+    #[serde(rename = "payment.confirm_deposit")]
+    PaymentConfirmDeposit,
     #[serde(rename = "stock.commit")]
     StockCommit,
     #[serde(rename = "stock.restock")]
@@ -36,6 +42,10 @@ pub enum Step {
     KitchenFinish,
     #[serde(rename = "kitchen.stop")]
     KitchenStop,
+    #[serde(rename = "promotion.issue")]
+    PromotionIssue,
+    #[serde(rename = "promotion.revoke")]
+    PromotionRevoke,
     #[serde(rename = "delivery.request")]
     DeliveryRequest,
     #[serde(rename = "delivery.start")]
@@ -44,6 +54,10 @@ pub enum Step {
     DeliveryComplete,
     #[serde(rename = "delivery.cancel")]
     DeliveryCancel,
+    #[serde(rename = "order.expire")]
+    OrderExpire,
+    #[serde(rename = "order.close")]
+    OrderClose,
     #[serde(rename = "order.request_cancellation")]
     OrderRequestCancellation,
     #[serde(rename = "order.cancel")]
@@ -53,12 +67,15 @@ pub enum Step {
 }
 
 impl Step {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::OrderPlace,
         Self::StockReserve,
         Self::StockRelease,
         Self::PaymentCharge,
         Self::PaymentRefund,
+        Self::PaymentOpenDeposit,
+        Self::PaymentCloseDeposit,
+        Self::PaymentConfirmDeposit,
         Self::StockCommit,
         Self::StockRestock,
         Self::KitchenOffer,
@@ -67,10 +84,14 @@ impl Step {
         Self::KitchenStart,
         Self::KitchenFinish,
         Self::KitchenStop,
+        Self::PromotionIssue,
+        Self::PromotionRevoke,
         Self::DeliveryRequest,
         Self::DeliveryStart,
         Self::DeliveryComplete,
         Self::DeliveryCancel,
+        Self::OrderExpire,
+        Self::OrderClose,
         Self::OrderRequestCancellation,
         Self::OrderCancel,
         Self::OrderReject,
@@ -85,6 +106,9 @@ impl Step {
             Self::StockRelease => "stock.release",
             Self::PaymentCharge => "payment.charge",
             Self::PaymentRefund => "payment.refund",
+            Self::PaymentOpenDeposit => "payment.open_deposit",
+            Self::PaymentCloseDeposit => "payment.close_deposit",
+            Self::PaymentConfirmDeposit => "payment.confirm_deposit",
             Self::StockCommit => "stock.commit",
             Self::StockRestock => "stock.restock",
             Self::KitchenOffer => "kitchen.offer",
@@ -93,10 +117,14 @@ impl Step {
             Self::KitchenStart => "kitchen.start",
             Self::KitchenFinish => "kitchen.finish",
             Self::KitchenStop => "kitchen.stop",
+            Self::PromotionIssue => "promotion.issue",
+            Self::PromotionRevoke => "promotion.revoke",
             Self::DeliveryRequest => "delivery.request",
             Self::DeliveryStart => "delivery.start",
             Self::DeliveryComplete => "delivery.complete",
             Self::DeliveryCancel => "delivery.cancel",
+            Self::OrderExpire => "order.expire",
+            Self::OrderClose => "order.close",
             Self::OrderRequestCancellation => "order.request_cancellation",
             Self::OrderCancel => "order.cancel",
             Self::OrderReject => "order.reject",
@@ -108,10 +136,12 @@ impl Step {
     pub const fn undo(self) -> Option<Self> {
         match self {
             Self::StockReserve => Some(Self::StockRelease),
-            Self::PaymentCharge => Some(Self::PaymentRefund),
+            Self::PaymentCharge | Self::PaymentConfirmDeposit => Some(Self::PaymentRefund),
+            Self::PaymentOpenDeposit => Some(Self::PaymentCloseDeposit),
             Self::StockCommit => Some(Self::StockRestock),
             Self::KitchenOffer => Some(Self::KitchenWithdraw),
             Self::KitchenStart | Self::KitchenFinish => Some(Self::KitchenStop),
+            Self::PromotionIssue => Some(Self::PromotionRevoke),
             Self::DeliveryRequest | Self::DeliveryStart => Some(Self::DeliveryCancel),
             _ => None,
         }
@@ -122,7 +152,11 @@ impl Step {
     pub const fn context(self) -> Option<Context> {
         match self {
             Self::StockReserve | Self::StockRelease | Self::StockCommit | Self::StockRestock => Some(Context::Stock),
-            Self::PaymentCharge | Self::PaymentRefund => Some(Context::Payment),
+            Self::PaymentCharge
+            | Self::PaymentRefund
+            | Self::PaymentOpenDeposit
+            | Self::PaymentCloseDeposit
+            | Self::PaymentConfirmDeposit => Some(Context::Payment),
             Self::DeliveryRequest | Self::DeliveryStart | Self::DeliveryComplete | Self::DeliveryCancel => {
                 Some(Context::Delivery)
             }
@@ -131,8 +165,11 @@ impl Step {
             | Self::KitchenStart
             | Self::KitchenFinish
             | Self::KitchenStop => Some(Context::Kitchen),
+            Self::PromotionIssue | Self::PromotionRevoke => Some(Context::Promotion),
             Self::OrderPlace
             | Self::OrderAccept
+            | Self::OrderExpire
+            | Self::OrderClose
             | Self::OrderRequestCancellation
             | Self::OrderCancel
             | Self::OrderReject => None,
@@ -149,7 +186,12 @@ impl Step {
     /// and the order shows as stuck, until somebody has mended what is in their way.
     #[must_use]
     pub const fn may_be_impossible(self) -> bool {
-        self.undo().is_some() || matches!(self, Self::DeliveryComplete)
+        // A coupon may come when the order is delivered, and nothing can be ended any more.
+        match self {
+            Self::PromotionIssue => false,
+            Self::DeliveryComplete => true,
+            _ => self.undo().is_some(),
+        }
     }
 
     /// How the step is tried unless its lifecycle says otherwise.

@@ -87,12 +87,7 @@ impl Deliveries for BuiltIn {
 
     async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError> {
         self.modes.pass(Context::Delivery).await?;
-        let from = if order_id.is_some() { "type::record('deliveries', $id)" } else { "deliveries" };
-        let statement = format!(
-            "SELECT *, record::id(id) AS id FROM {from} WHERE state != 'void' ORDER BY created_at DESC LIMIT $limit"
-        );
-        let variables = json!({ "id": order_id.map(OrderId::delivery), "limit": limit });
-        Ok(self.deliveries.database.run(&statement, &variables).await?.read(0)?)
+        Ok(self.deliveries.list(order_id.map(|id| id.delivery().to_string()), limit).await?)
     }
 }
 

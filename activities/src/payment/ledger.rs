@@ -2,17 +2,29 @@
 
 use chrono::{DateTime, Utc};
 use workflows::payment::{EntryKind, LedgerEntry, Posting};
-use workflows::{MerchantId, Money};
+use workflows::{MerchantId, Money, PaymentMethod};
 
 /// What the card networks owe us.
 const CARD_CLEARING: &str = "card_clearing";
+/// What lies at the bank.
+const BANK: &str = "bank";
 
-/// A charge moves money from the card networks to the merchant; a refund moves it back.
-pub fn entry(kind: EntryKind, merchant_id: &MerchantId, amount: Money, at: DateTime<Utc>) -> LedgerEntry {
+/// A payment moves money from the card networks, or the bank, to the merchant; a refund moves it back.
+pub fn entry(
+    kind: EntryKind,
+    method: PaymentMethod,
+    merchant_id: &MerchantId,
+    amount: Money,
+    at: DateTime<Utc>,
+) -> LedgerEntry {
+    let source = match method {
+        PaymentMethod::Card => CARD_CLEARING,
+        PaymentMethod::Deposit => BANK,
+    };
     let merchant = format!("merchant:{merchant_id}");
     let (debit, credit) = match kind {
-        EntryKind::Charge => (CARD_CLEARING.to_owned(), merchant),
-        EntryKind::Refund => (merchant, CARD_CLEARING.to_owned()),
+        EntryKind::Charge | EntryKind::Deposit => (source.to_owned(), merchant),
+        EntryKind::Refund => (merchant, source.to_owned()),
     };
     LedgerEntry {
         kind,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde_json::{Value, json};
-use workflows::payment::{Charge, Charged, EntryKind, LedgerEntry, Payment, Payments, Refund};
+use workflows::payment::{Charge, Charged, Due, EntryKind, LedgerEntry, Payment, Payments};
 use workflows::provider::Undo;
-use workflows::{Context, Money, OrderId, PaymentId, PaymentMethod, PaymentState, ProviderError};
+use workflows::{Context, OrderId, PaymentId, PaymentMethod, PaymentState, ProviderError};
 
 use self::card::TestCard;
 use crate::Modes;
@@ -62,6 +62,26 @@ impl BuiltIn {
         }
     }
 
+    /// Moves a payment from one state to another together with the ledger entry of the move, and tells the state that
+    /// it has then.
+    async fn book(&self, due: &Due, kind: EntryKind, from: &str, to: &str) -> Result<Option<PaymentState>, StoreError> {
+        let entry = ledger::entry(kind, due.method, &due.merchant_id, due.amount, now());
+        let statements = "
+            BEGIN;
+            LET $payment = type::record('payments', $id);
+            LET $moved = (UPDATE $payment SET state = $to, updated_at = $now WHERE state = $from);
+            IF array::len($moved) > 0 {
+                CREATE type::record('ledger', [$id, $kind]) CONTENT object::extend($entry, { payment_id: $id });
+            };
+            SELECT VALUE state FROM ONLY $payment;
+            COMMIT;
+        ";
+        let variables = json!({
+            "id": due.payment_id, "kind": kind, "entry": entry, "from": from, "to": to, "now": now(),
+        });
+        self.database.run(statements, &variables).await?.read(4)
+    }
+
     /// Whether the card lets the charge through now. `Err` is what a provider out of order looks like.
     async fn try_card(&self, card: &TestCard, id: &PaymentId) -> Result<(), ProviderError> {
         match card {
@@ -107,10 +127,11 @@ impl Payments for BuiltIn {
             let (state, reason, entry) = if let TestCard::Declined { reason } = card {
                 (PaymentState::Declined, Some(reason), None)
             } else {
-                let entry = ledger::entry(EntryKind::Charge, &charge.merchant_id, charge.amount, now());
+                let entry =
+                    ledger::entry(EntryKind::Charge, PaymentMethod::Card, &charge.merchant_id, charge.amount, now());
                 (PaymentState::Approved, None, Some(entry))
             };
-            let payment = record(&charge.order_id, charge.merchant_id.as_str(), charge.amount, state, reason);
+            let payment = record(&due_of(charge), state, reason);
             let first = self.settle(&payment, id, entry.as_ref()).await?;
             if first && card == TestCard::LostReply {
                 return Err(ProviderError::unavailable("the provider's reply was lost"));
@@ -125,26 +146,49 @@ impl Payments for BuiltIn {
         }
     }
 
-    async fn refund(&self, refund: &Refund) -> Result<Undo, ProviderError> {
+    async fn refund(&self, due: &Due) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Payment).await?;
-        let id = &refund.payment_id;
-        // A payment that is cancelled before it was charged is kept: the charge may still be on its way.
-        let void = record(&refund.order_id, refund.merchant_id.as_str(), refund.amount, PaymentState::Cancelled, None);
-        self.settle(&void, id, None).await?;
-        let entry = ledger::entry(EntryKind::Refund, &refund.merchant_id, refund.amount, now());
+        if due.method == PaymentMethod::Card {
+            // A payment that is cancelled before it was charged is kept: the charge may still be on its way.
+            self.settle(&record(due, PaymentState::Cancelled, None), &due.payment_id, None).await?;
+        }
+        Ok(match self.book(due, EntryKind::Refund, "approved", "refunded").await? {
+            Some(PaymentState::Refunded) => Undo::Undone,
+            _ => Undo::Nothing,
+        })
+    }
+
+    async fn open_deposit(&self, due: &Due) -> Result<(), ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        self.settle(&record(due, PaymentState::Pending, None), &due.payment_id, None).await?;
+        match self.state(&due.payment_id).await? {
+            Some((PaymentState::Pending | PaymentState::Approved, _)) => Ok(()),
+            state => Err(ProviderError::impossible(format!("{} cannot be opened: {state:?}", due.payment_id))),
+        }
+    }
+
+    async fn close_deposit(&self, due: &Due) -> Result<Undo, ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        let mut void = record(due, PaymentState::Cancelled, None);
+        void["void"] = json!(true);
+        self.settle(&void, &due.payment_id, None).await?;
         let statements = "
             BEGIN;
             LET $payment = type::record('payments', $id);
-            LET $refunded = (UPDATE $payment SET state = 'refunded', updated_at = $now WHERE state = 'approved');
-            IF array::len($refunded) > 0 { CREATE type::record('ledger', [$id, 'refund']) CONTENT object::extend($entry, { payment_id: $id }); };
-            SELECT VALUE state FROM ONLY $payment;
+            UPDATE $payment SET state = 'cancelled', updated_at = $now WHERE state = 'pending';
+            SELECT VALUE state = 'cancelled' AND void != true FROM ONLY $payment;
             COMMIT;
         ";
-        let mut answers = self.database.run(statements, &json!({ "id": id, "entry": entry, "now": now() })).await?;
-        Ok(match answers.read::<PaymentState>(4)? {
-            PaymentState::Refunded => Undo::Undone,
-            _ => Undo::Nothing,
-        })
+        let mut answers = self.database.run(statements, &json!({ "id": due.payment_id, "now": now() })).await?;
+        Ok(if answers.read::<bool>(3)? { Undo::Undone } else { Undo::Nothing })
+    }
+
+    async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        match self.book(due, EntryKind::Deposit, "pending", "approved").await? {
+            Some(PaymentState::Approved) => Ok(()),
+            state => Err(ProviderError::impossible(format!("{} cannot be confirmed: {state:?}", due.payment_id))),
+        }
     }
 
     async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError> {
@@ -161,12 +205,22 @@ impl Payments for BuiltIn {
     }
 }
 
-fn record(order_id: &OrderId, merchant_id: &str, amount: Money, state: PaymentState, reason: Option<&str>) -> Value {
+fn record(due: &Due, state: PaymentState, reason: Option<&str>) -> Value {
     let at = now();
     json!({
-        "order_id": order_id, "merchant_id": merchant_id, "method": PaymentMethod::Card, "state": state,
-        "amount": amount, "reason": reason, "created_at": at, "updated_at": at,
+        "order_id": due.order_id, "merchant_id": due.merchant_id, "method": due.method, "state": state,
+        "amount": due.amount, "reason": reason, "created_at": at, "updated_at": at,
     })
+}
+
+fn due_of(charge: &Charge) -> Due {
+    Due {
+        payment_id: charge.payment_id.clone(),
+        order_id: charge.order_id.clone(),
+        merchant_id: charge.merchant_id.clone(),
+        method: PaymentMethod::Card,
+        amount: charge.amount,
+    }
 }
 
 fn now() -> DateTime<Utc> {

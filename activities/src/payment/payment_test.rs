@@ -1,8 +1,8 @@
 use super::*;
 use crate::Store;
-use workflows::Currency;
 use workflows::payment::CardToken;
 use workflows::sandbox::{Mode, Sandbox};
+use workflows::{Currency, Money};
 
 async fn payments() -> (BuiltIn, Arc<Modes>) {
     let modes = Arc::new(Modes::default());
@@ -25,9 +25,10 @@ fn charge_of(order: &OrderId, token: &str) -> Charge {
     }
 }
 
-fn refund_of(order: &OrderId) -> Refund {
+fn refund_of(order: &OrderId) -> Due {
     let charge = charge_of(order, "");
-    Refund {
+    Due {
+        method: PaymentMethod::Card,
         payment_id: charge.payment_id,
         order_id: charge.order_id,
         merchant_id: charge.merchant_id,
@@ -123,4 +124,44 @@ async fn a_slow_card_is_slow_once_however_often_it_is_asked() {
     let impatient = std::time::Duration::from_millis(100);
     assert!(tokio::time::timeout(impatient, payments.charge(&charge)).await.is_err());
     assert_eq!(payments.charge(&charge).await.expect("answers"), Charged::Approved);
+}
+
+fn deposit_of(order: &OrderId) -> Due {
+    Due { method: PaymentMethod::Deposit, ..refund_of(order) }
+}
+
+#[tokio::test]
+async fn a_deposit_is_opened_confirmed_and_refunded_once() {
+    let (payments, _) = payments().await;
+    let due = deposit_of(&order(1));
+    for _ in 0..2 {
+        payments.open_deposit(&due).await.expect("opens");
+    }
+    assert!(entries(&payments, &order(1)).await.is_empty());
+    for _ in 0..2 {
+        payments.confirm_deposit(&due).await.expect("confirms");
+    }
+    assert_eq!(payments.close_deposit(&due).await.expect("finds nothing"), Undo::Nothing, "confirmed money stays");
+    assert_eq!(entries(&payments, &order(1)).await, [EntryKind::Deposit]);
+    for _ in 0..2 {
+        assert_eq!(payments.refund(&due).await.expect("refunds"), Undo::Undone);
+        assert_eq!(payments.close_deposit(&due).await.expect("finds nothing"), Undo::Nothing);
+    }
+    assert_eq!(entries(&payments, &order(1)).await, [EntryKind::Deposit, EntryKind::Refund]);
+    assert!(payments.confirm_deposit(&due).await.is_err());
+}
+
+#[tokio::test]
+async fn a_closed_deposit_is_not_confirmed_any_more() {
+    let (payments, _) = payments().await;
+    let (opened, never) = (deposit_of(&order(1)), deposit_of(&order(2)));
+    payments.open_deposit(&opened).await.expect("opens");
+    for _ in 0..2 {
+        assert_eq!(payments.refund(&opened).await.expect("finds nothing"), Undo::Nothing);
+        assert_eq!(payments.close_deposit(&opened).await.expect("closes"), Undo::Undone);
+        assert_eq!(payments.close_deposit(&never).await.expect("finds nothing"), Undo::Nothing);
+    }
+    assert!(payments.confirm_deposit(&opened).await.is_err());
+    assert!(payments.open_deposit(&never).await.is_err());
+    assert!(entries(&payments, &order(1)).await.is_empty());
 }

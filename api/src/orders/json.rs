@@ -6,10 +6,13 @@ use poem_openapi::{Enum, Object};
 use serde_json::Value as Json;
 use workflows::order::rules::{self, Admission};
 use workflows::order::{self, Event, Fact, Language};
-use workflows::{Command, DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
+use workflows::{Command, CouponId, DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
 
 use crate::caller;
-use crate::json::{CommandName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName, StatusName};
+use crate::json::{
+    CommandName, CouponKindName, CouponStateName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName,
+    StatusName,
+};
 use crate::value::{Address, Checked, CustomerName, Phone, Value, Written};
 
 /// An order, as the caller sees it now.
@@ -113,16 +116,16 @@ pub(crate) struct Delivery {
 #[oai(rename = "OrderCoupon")]
 pub(crate) struct Coupon {
     /// The coupon's id.
-    pub id: String,
-    /// What it is good for.
-    pub kind: String,
+    pub id: Checked<CouponId>,
+    /// When it was issued.
+    pub kind: CouponKindName,
     /// Whether it can be used.
-    pub state: String,
+    pub state: CouponStateName,
 }
 
 impl Order {
     pub(crate) fn new(order: order::Order, language: Language) -> Self {
-        let allowed_commands = allowed_commands(&order);
+        let (allowed_commands, label) = (allowed_commands(&order), order.label(language));
         Self {
             id: Checked(order.id),
             merchant_id: Checked(order.merchant_id),
@@ -131,7 +134,7 @@ impl Order {
             total: order.total.into(),
             note: order.note,
             status: order.status.into(),
-            status_label: order.status.label(language).to_owned(),
+            status_label: label.to_owned(),
             payment: Payment {
                 id: Checked(order.payment.id),
                 method: order.payment.method.into(),
@@ -140,7 +143,11 @@ impl Order {
             delivery: order
                 .delivery
                 .map(|order::OrderDelivery { id, state }| Delivery { id: Checked(id), state: state.into() }),
-            coupon: None,
+            coupon: order.coupon.map(|coupon| Coupon {
+                id: Checked(coupon.id),
+                kind: coupon.kind.into(),
+                state: coupon.state.into(),
+            }),
             reason: order.reason,
             lifecycle: order.lifecycle.name,
             placed_at: Checked(order.placed_at),
@@ -237,8 +244,13 @@ event_types! {
     StockUnavailable,
     PaymentApproved,
     PaymentDeclined,
+    DepositRequested,
+    DepositConfirmed,
+    DepositExpired,
     OrderPaid,
     StockCommitted,
+    CouponIssued,
+    CouponCancelled,
     OrderOffered,
     OrderAccepted,
     ProductionStarted,
@@ -246,6 +258,7 @@ event_types! {
     DeliveryRequested,
     DeliveryStarted,
     DeliveryCompleted,
+    ReceiptConfirmed,
     OrderClosed,
     CancellationRequested,
     DeliveryCancelled,

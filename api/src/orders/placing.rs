@@ -83,7 +83,7 @@ impl Placing {
                 }
             }
         }
-        if known.is_none_or(|order| order.status == Status::Placed) {
+        if known.is_none_or(|order| !order.decided) {
             self.hear(&id, until).await;
         }
         let order = self.look_for(&id, until).await;
@@ -92,7 +92,7 @@ impl Placing {
             return Err(key_reused());
         }
         match order {
-            Some(order) if order.status != Status::Placed => stands(order),
+            Some(order) if order.decided => stands(order),
             order => Ok(Placed::Undecided { id, order: order.map(Box::new) }),
         }
     }
@@ -138,7 +138,9 @@ impl Placing {
                 format!("Orders of merchant {merchant_id} are paid in another way; see its lifecycle."),
             )
         };
-        let card_token = card_token.filter(|_| payment_method == PaymentMethod::Card).ok_or_else(not_accepted)?;
+        if PaymentMethod::from(request.payment.method) != payment_method {
+            return Err(not_accepted());
+        }
         let skus: BTreeSet<Sku> = request.lines.iter().map(|line| line.sku.0.clone()).collect();
         let skus = Vec::from_iter(skus);
         let products = needed(until, "stock.products", self.stock.products(merchant_id, &skus)).await?;
@@ -203,8 +205,8 @@ impl Placing {
         let mut order = None;
         for event in told {
             order = Order::after(order, event);
-            let left_placed = order.as_ref().is_some_and(|order| order.status != Status::Placed);
-            if left_placed && rejected.is_none() {
+            let decided = order.as_ref().is_some_and(|order| order.decided);
+            if decided && rejected.is_none() {
                 break;
             }
         }

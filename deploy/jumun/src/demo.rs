@@ -17,7 +17,7 @@ struct Demo {
     products: &'static [(&'static str, &'static str, i64, Option<i64>)],
 }
 
-const DEMOS: [Demo; 2] = [
+const DEMOS: [Demo; 5] = [
     Demo {
         merchant: MERCHANT,
         name: "Sauce shop",
@@ -27,6 +27,33 @@ const DEMOS: [Demo; 2] = [
             ("ssamjang", "Ssamjang 450 g", 6_000, Some(100)),
             ("chili-oil", "Chili oil 250 ml", 12_000, Some(50)),
             ("soy-sauce", "Soy sauce 1 l", 8_000, Some(80)),
+        ],
+    },
+    Demo {
+        merchant: "shopping-mall",
+        name: "Shopping mall",
+        products: &[
+            ("umbrella", "Umbrella", 15_000, Some(100)),
+            ("lamp", "Desk lamp", 39_000, Some(40)),
+            ("mug", "Mug", 12_000, Some(200)),
+        ],
+    },
+    Demo {
+        merchant: "street12",
+        name: "Street 12",
+        products: &[
+            ("sneakers", "Sneakers", 79_000, Some(50)),
+            ("hoodie", "Hoodie", 49_000, Some(80)),
+            ("cap", "Cap", 25_000, Some(100)),
+        ],
+    },
+    Demo {
+        merchant: "pizza",
+        name: "Pizza",
+        products: &[
+            ("margherita", "Margherita", 16_000, None),
+            ("bulgogi", "Bulgogi pizza", 21_000, None),
+            ("potato", "Potato pizza", 19_000, None),
         ],
     },
     Demo {

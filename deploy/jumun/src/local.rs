@@ -204,6 +204,7 @@ async fn start(settings: &Settings, dir: &DataDir) -> Result<Running, LocalError
         payments: activities.payments,
         stock: activities.stock,
         deliveries: activities.deliveries,
+        promotions: activities.promotions,
         engine: api::Engine::new(&urls.ingress)?,
         sandbox: Some(sandbox),
     };

@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Placement;
-use crate::{Context, DeliveryId, OrderId, PaymentId, Role, Sku, Step};
+use crate::lifecycle::CouponRule;
+use crate::{Context, CouponId, DeliveryId, OrderId, PaymentId, Role, Sku, Step};
 
 /// A fact about one order, numbered from 1 without gaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,8 +34,20 @@ pub enum Fact {
         payment_id: PaymentId,
         reason: String,
     },
+    DepositRequested {
+        payment_id: PaymentId,
+    },
+    DepositConfirmed {
+        payment_id: PaymentId,
+    },
+    DepositExpired,
     OrderPaid,
     StockCommitted,
+    CouponIssued {
+        coupon_id: CouponId,
+        kind: CouponRule,
+    },
+    CouponCancelled,
     OrderOffered,
     OrderAccepted,
     ProductionStarted,
@@ -44,9 +57,11 @@ pub enum Fact {
     },
     DeliveryStarted,
     DeliveryCompleted,
+    ReceiptConfirmed,
     OrderClosed,
+    /// `by` nobody: the order could not go on.
     CancellationRequested {
-        by: Role,
+        by: Option<Role>,
         reason: Option<String>,
     },
     DeliveryCancelled,
@@ -71,8 +86,13 @@ impl Fact {
             Self::StockUnavailable { .. } => "stock_unavailable",
             Self::PaymentApproved { .. } => "payment_approved",
             Self::PaymentDeclined { .. } => "payment_declined",
+            Self::DepositRequested { .. } => "deposit_requested",
+            Self::DepositConfirmed { .. } => "deposit_confirmed",
+            Self::DepositExpired => "deposit_expired",
             Self::OrderPaid => "order_paid",
             Self::StockCommitted => "stock_committed",
+            Self::CouponIssued { .. } => "coupon_issued",
+            Self::CouponCancelled => "coupon_cancelled",
             Self::OrderOffered => "order_offered",
             Self::OrderAccepted => "order_accepted",
             Self::ProductionStarted => "production_started",
@@ -80,6 +100,7 @@ impl Fact {
             Self::DeliveryRequested { .. } => "delivery_requested",
             Self::DeliveryStarted => "delivery_started",
             Self::DeliveryCompleted => "delivery_completed",
+            Self::ReceiptConfirmed => "receipt_confirmed",
             Self::OrderClosed => "order_closed",
             Self::CancellationRequested { .. } => "cancellation_requested",
             Self::DeliveryCancelled => "delivery_cancelled",

@@ -8,6 +8,7 @@ use super::super::attempt::Heard;
 use super::super::command::{CancelSlot, CommandRequest, Passed, Verdict};
 use super::super::{Command, Customer, Line, PlaceOrder, Placement};
 use super::*;
+use crate::lifecycle::CouponRule;
 use crate::payment::CardToken;
 use crate::{Context, Currency, Lifecycle, Money, PaymentMethod};
 
@@ -34,7 +35,7 @@ fn placement() -> Placement {
 
 #[test]
 fn the_input_of_a_workflow() {
-    assert_json_snapshot!(PlaceOrder { placement: placement(), card_token: CardToken("tok_ok".to_owned()) });
+    assert_json_snapshot!(PlaceOrder { placement: placement(), card_token: Some(CardToken("tok_ok".to_owned())) });
 }
 
 #[test]
@@ -47,8 +48,14 @@ fn the_result_of_a_step() {
         Fact::StockUnavailable { sku: sku(), available: 1 },
         Fact::PaymentApproved { payment_id: id.payment() },
         Fact::PaymentDeclined { payment_id: id.payment(), reason: "card_declined".to_owned() },
+        Fact::DepositRequested { payment_id: id.payment() },
+        Fact::DepositConfirmed { payment_id: id.payment() },
+        Fact::DepositExpired,
+        Fact::ReceiptConfirmed,
         Fact::OrderPaid,
         Fact::StockCommitted,
+        Fact::CouponIssued { coupon_id: id.coupon(), kind: CouponRule::BeforeDelivery },
+        Fact::CouponCancelled,
         Fact::OrderOffered,
         Fact::OrderAccepted,
         Fact::ProductionStarted,
@@ -57,7 +64,7 @@ fn the_result_of_a_step() {
         Fact::DeliveryStarted,
         Fact::DeliveryCompleted,
         Fact::OrderClosed,
-        Fact::CancellationRequested { by: Role::Customer, reason: Some("late".to_owned()) },
+        Fact::CancellationRequested { by: Some(Role::Customer), reason: Some("late".to_owned()) },
         Fact::DeliveryCancelled,
         Fact::PaymentCancelled { refunded: true },
         Fact::StockReleased,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports};
-pub use view::{Order, OrderDelivery, OrderPayment};
+pub use view::{Order, OrderCoupon, OrderDelivery, OrderPayment};
 
 use crate::payment::CardToken;
 use crate::{Lifecycle, MerchantId, Money, OrderId, PaymentMethod, ProviderError, Sku, Step};
@@ -161,6 +161,8 @@ pub enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Gate {
+    /// The customer transfers the money, and the merchant confirms it.
+    Deposit,
     /// The merchant accepts or rejects.
     Acceptance,
     /// The merchant begins to make what was ordered.
@@ -171,16 +173,27 @@ pub enum Gate {
     Dispatch,
     /// The courier brings the goods to the customer.
     Handover,
+    /// The customer confirms to have it.
+    Receipt,
 }
 
 impl Gate {
-    pub const ALL: [Self; 5] =
-        [Self::Acceptance, Self::ProductionStart, Self::ProductionFinish, Self::Dispatch, Self::Handover];
+    pub const ALL: [Self; 7] = [
+        Self::Deposit,
+        Self::Receipt,
+        Self::Acceptance,
+        Self::ProductionStart,
+        Self::ProductionFinish,
+        Self::Dispatch,
+        Self::Handover,
+    ];
 
     /// The commands that pass the gate, and what the order is sure to become by each.
     #[must_use]
     pub const fn commands(self) -> &'static [(Command, Role, Status)] {
         match self {
+            Self::Deposit => &[(Command::ConfirmDeposit, Role::Merchant, Status::Paid)],
+            Self::Receipt => &[(Command::ConfirmReceipt, Role::Customer, Status::Closed)],
             Self::Acceptance => &[
                 (Command::Accept, Role::Merchant, Status::Accepted),
                 (Command::Reject, Role::Merchant, Status::Rejected),
@@ -201,6 +214,8 @@ impl Gate {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Deposit => "deposit",
+            Self::Receipt => "receipt",
             Self::Acceptance => "acceptance",
             Self::ProductionStart => "production_start",
             Self::ProductionFinish => "production_finish",
@@ -251,7 +266,9 @@ pub struct Placement {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlaceOrder {
     pub placement: Placement,
-    pub card_token: CardToken,
+    /// For an order that is paid by card.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card_token: Option<CardToken>,
 }
 
 /// The facts that one step makes true of an order, to be written in one transaction with the order itself.

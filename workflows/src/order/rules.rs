@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{CancelWindows, Command, Event, Fact, Gate, Order, Outcome, Rejection, Role, Status};
-use crate::lifecycle::{AcceptanceTimeout, DeliveryStart, ProductionFinish};
-use crate::{Context, Lifecycle, Step};
+use crate::lifecycle::{AcceptanceTimeout, CouponRule, DeliveryStart, ProductionFinish, StockTake};
+use crate::{Lifecycle, PaymentMethod, Step};
 
 /// What becomes of a command that is asked of an order as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +60,14 @@ pub fn beyond(gate: Gate, command: Command) -> Option<Status> {
 /// What the order is sure to become once the gate's time is over; `None` where its time is never over.
 #[must_use]
 pub fn beyond_deadline(lifecycle: &Lifecycle, gate: Gate) -> Option<Status> {
-    match (gate, lifecycle.acceptance?.on_timeout) {
-        (Gate::Acceptance, AcceptanceTimeout::Reject) => Some(Status::Rejected),
-        (Gate::Acceptance, AcceptanceTimeout::Accept) => Some(Status::Accepted),
-        _ => None,
+    match gate {
+        Gate::Deposit => Some(Status::Cancelling),
+        Gate::Receipt => Some(Status::Closed),
+        Gate::Acceptance => Some(match lifecycle.acceptance?.on_timeout {
+            AcceptanceTimeout::Reject => Status::Rejected,
+            AcceptanceTimeout::Accept => Status::Accepted,
+        }),
+        Gate::ProductionStart | Gate::ProductionFinish | Gate::Dispatch | Gate::Handover => None,
     }
 }
 
@@ -73,6 +77,8 @@ pub fn opened(lifecycle: &Lifecycle, fact: &Fact) -> Option<Gate> {
     let production = lifecycle.production.map(|_| Gate::ProductionStart);
     match fact {
         Fact::OrderPaid if lifecycle.acceptance.is_none() => production,
+        Fact::DepositRequested { .. } => Some(Gate::Deposit),
+        Fact::DeliveryCompleted => lifecycle.receipt.map(|_| Gate::Receipt),
         Fact::OrderOffered => Some(Gate::Acceptance),
         Fact::OrderAccepted => production,
         Fact::ProductionStarted => {
@@ -91,8 +97,10 @@ pub fn opened(lifecycle: &Lifecycle, fact: &Fact) -> Option<Gate> {
 #[must_use]
 pub fn window(lifecycle: &Lifecycle, gate: Gate) -> Option<Duration> {
     match gate {
+        Gate::Deposit => lifecycle.payment.deposit_window.map(|window| window.0),
         Gate::Acceptance => lifecycle.acceptance.map(|acceptance| acceptance.window.0),
-        _ => None,
+        Gate::Receipt => lifecycle.receipt.map(|receipt| receipt.window.0),
+        Gate::ProductionStart | Gate::ProductionFinish | Gate::Dispatch | Gate::Handover => None,
     }
 }
 
@@ -111,6 +119,11 @@ pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
         (Step::PaymentCharge, Outcome::Declined { reason }) => {
             vec![Fact::PaymentDeclined { payment_id: payment_id(), reason: reason.clone() }]
         }
+        (Step::PaymentOpenDeposit, Outcome::Done) => vec![Fact::DepositRequested { payment_id: payment_id() }],
+        (Step::PaymentConfirmDeposit, Outcome::Done) => {
+            vec![Fact::DepositConfirmed { payment_id: payment_id() }, Fact::OrderPaid]
+        }
+        (Step::PaymentCloseDeposit, Outcome::Done) => vec![Fact::PaymentCancelled { refunded: false }],
         (Step::StockCommit, Outcome::Done) => vec![Fact::StockCommitted],
         (Step::KitchenOffer, Outcome::Done) => vec![Fact::OrderOffered],
         (Step::KitchenStart, Outcome::Done) => vec![Fact::ProductionStarted],
@@ -119,14 +132,39 @@ pub fn facts(step: Step, outcome: &Outcome, order: &Order) -> Vec<Fact> {
             vec![Fact::DeliveryRequested { delivery_id: order.id.delivery() }]
         }
         (Step::DeliveryStart, Outcome::Done) => vec![Fact::DeliveryStarted],
-        // Nothing waits for the customer in this lifecycle, so the order ends with its delivery.
-        (Step::DeliveryComplete, Outcome::Done) => vec![Fact::DeliveryCompleted, Fact::OrderClosed],
+        (Step::DeliveryComplete, Outcome::Done) => {
+            let mut facts = vec![Fact::DeliveryCompleted];
+            if ends_with_delivery(&order.lifecycle) {
+                facts.push(Fact::OrderClosed);
+            }
+            facts
+        }
+        (Step::PromotionIssue, Outcome::Done) => {
+            let issued = |kind| Fact::CouponIssued { coupon_id: order.id.coupon(), kind };
+            order.lifecycle.coupon.map(issued).into_iter().collect()
+        }
+        (Step::PromotionRevoke, Outcome::Done) => vec![Fact::CouponCancelled],
         (Step::PaymentRefund, Outcome::Done) => vec![Fact::PaymentCancelled { refunded: true }],
-        (Step::PaymentRefund, Outcome::Nothing) => vec![Fact::PaymentCancelled { refunded: false }],
+        // A deposit that was never confirmed is called off by being closed.
+        (Step::PaymentRefund, Outcome::Nothing) if order.payment.method == PaymentMethod::Card => {
+            vec![Fact::PaymentCancelled { refunded: false }]
+        }
         (Step::StockRelease | Step::StockRestock, Outcome::Done) => vec![Fact::StockReleased],
         (Step::DeliveryCancel, Outcome::Done) => vec![Fact::DeliveryCancelled],
         _ => Vec::new(),
     }
+}
+
+/// Whether nothing is left to do for an order that was delivered.
+#[must_use]
+pub fn ends_with_delivery(lifecycle: &Lifecycle) -> bool {
+    lifecycle.coupon != Some(CouponRule::AfterDelivery) && lifecycle.receipt.is_none()
+}
+
+/// Whether an order stands from the moment that it is placed: nothing has to be held or paid first.
+#[must_use]
+pub fn stands_when_placed(lifecycle: &Lifecycle) -> bool {
+    lifecycle.payment.method == PaymentMethod::Deposit && lifecycle.stock.take != StockTake::OnPlacement
 }
 
 /// What a step's answer was, by the events that it recorded; `None` where it recorded none.
@@ -166,10 +204,10 @@ pub fn unwind(lifecycle: &Lifecycle, tried: &[Step]) -> Vec<Step> {
             undos.push(undo);
         }
     }
-    if let Some(contexts) = &lifecycle.unwind {
+    if let Some(named) = &lifecycle.unwind {
         let place = |step: &Step| {
-            let context: Option<Context> = step.context();
-            contexts.iter().position(|named| Some(*named) == context).unwrap_or(contexts.len())
+            let context = step.context();
+            named.iter().position(|named| Some(named.context()) == context).unwrap_or(named.len())
         };
         undos.sort_by_key(place);
     }

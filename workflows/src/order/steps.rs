@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Order, OrderBook};
 use crate::delivery::{Deliveries, DeliveryRequest};
 use crate::kitchen::{Kitchen, Ticket};
-use crate::payment::{CardToken, Charge, Charged, Payments, Refund};
+use crate::payment::{CardToken, Charge, Charged, Due, Payments};
+use crate::promotion::{CouponRequest, Promotions};
 use crate::provider::Undo;
 use crate::stock::{Reserved, Stock, Wanted};
 use crate::{ProviderError, Sku, Step};
@@ -21,6 +22,7 @@ pub struct Ports {
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
+    pub promotions: Arc<dyn Promotions>,
 }
 
 /// A provider's answer, journaled. A refusal is an answer too.
@@ -54,7 +56,7 @@ pub(super) async fn perform(
     ports: &Ports,
     step: Step,
     order: &Order,
-    card_token: &CardToken,
+    card_token: Option<&CardToken>,
 ) -> Result<Outcome, ProviderError> {
     let id = &order.id;
     Ok(match step {
@@ -65,11 +67,16 @@ pub(super) async fn perform(
         Step::StockRelease => ports.stock.release(id).await?.into(),
         Step::StockCommit => done(ports.stock.commit(id).await?),
         Step::StockRestock => ports.stock.restock(id).await?.into(),
-        Step::PaymentCharge => match ports.payments.charge(&charge(order, card_token)).await? {
+        Step::PaymentCharge => match ports.payments.charge(&charge(order, card_token)?).await? {
             Charged::Approved => Outcome::Done,
             Charged::Declined { reason } => Outcome::Declined { reason },
         },
-        Step::PaymentRefund => ports.payments.refund(&refund(order)).await?.into(),
+        Step::PaymentRefund => ports.payments.refund(&due(order)).await?.into(),
+        Step::PaymentOpenDeposit => done(ports.payments.open_deposit(&due(order)).await?),
+        Step::PaymentCloseDeposit => ports.payments.close_deposit(&due(order)).await?.into(),
+        Step::PaymentConfirmDeposit => done(ports.payments.confirm_deposit(&due(order)).await?),
+        Step::PromotionIssue => done(ports.promotions.issue(&coupon(order)?).await?),
+        Step::PromotionRevoke => ports.promotions.revoke(id).await?.into(),
         Step::KitchenOffer => done(ports.kitchen.offer(&ticket(order)).await?),
         Step::KitchenWithdraw => ports.kitchen.withdraw(id).await?.into(),
         Step::KitchenStart => done(ports.kitchen.start(&ticket(order)).await?),
@@ -81,6 +88,8 @@ pub(super) async fn perform(
         Step::DeliveryCancel => ports.deliveries.cancel(id).await?.into(),
         Step::OrderPlace
         | Step::OrderAccept
+        | Step::OrderExpire
+        | Step::OrderClose
         | Step::OrderRequestCancellation
         | Step::OrderCancel
         | Step::OrderReject => Outcome::Done,
@@ -100,14 +109,25 @@ fn wanted(order: &Order) -> Vec<Wanted> {
     by_sku.into_iter().map(|(sku, quantity)| Wanted { sku: sku.clone(), quantity }).collect()
 }
 
-fn charge(order: &Order, card_token: &CardToken) -> Charge {
-    Charge {
+fn charge(order: &Order, card_token: Option<&CardToken>) -> Result<Charge, ProviderError> {
+    let card_token = card_token.ok_or_else(|| ProviderError::impossible("there is no card to charge"))?;
+    Ok(Charge {
         payment_id: order.payment.id.clone(),
         order_id: order.id.clone(),
         merchant_id: order.merchant_id.clone(),
         amount: order.total,
         card_token: card_token.clone(),
-    }
+    })
+}
+
+fn coupon(order: &Order) -> Result<CouponRequest, ProviderError> {
+    let kind = order.lifecycle.coupon.ok_or_else(|| ProviderError::impossible("its lifecycle has no coupon"))?;
+    Ok(CouponRequest {
+        coupon_id: order.id.coupon(),
+        order_id: order.id.clone(),
+        merchant_id: order.merchant_id.clone(),
+        kind,
+    })
 }
 
 fn ticket(order: &Order) -> Ticket {
@@ -119,8 +139,9 @@ fn ticket(order: &Order) -> Ticket {
     }
 }
 
-fn refund(order: &Order) -> Refund {
-    Refund {
+fn due(order: &Order) -> Due {
+    Due {
+        method: order.payment.method,
         payment_id: order.payment.id.clone(),
         order_id: order.id.clone(),
         merchant_id: order.merchant_id.clone(),

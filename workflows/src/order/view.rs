@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Customer, Event, Fact, Gate, Line, Placement, Rejection, Status, rules};
+use super::{Command, Customer, Event, Fact, Gate, Language, Line, Placement, Rejection, Status, rules};
+use crate::lifecycle::CouponRule;
+use crate::promotion::CouponState;
 use crate::{
-    Context, DeliveryId, DeliveryState, Lifecycle, MerchantId, Money, OrderId, PaymentId, PaymentMethod, PaymentState,
+    Context, CouponId, DeliveryId, DeliveryState, Lifecycle, MerchantId, Money, OrderId, PaymentId, PaymentMethod,
+    PaymentState,
 };
 
 /// An order with everything that its readers need, so that reading it asks nobody else.
@@ -26,6 +29,8 @@ pub struct Order {
     pub payment: OrderPayment,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<OrderDelivery>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<OrderCoupon>,
     /// Why it was rejected or cancelled, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -45,6 +50,9 @@ pub struct Order {
     pub request_digest: String,
     pub placed_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+    /// Whether it is decided if the order stands.
+    #[serde(default)]
+    pub decided: bool,
     /// The number of its last event.
     pub version: u32,
 }
@@ -62,6 +70,13 @@ pub struct OrderDelivery {
     pub state: DeliveryState,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderCoupon {
+    pub id: CouponId,
+    pub kind: CouponRule,
+    pub state: CouponState,
+}
+
 impl Order {
     /// The order after its first event.
     #[must_use]
@@ -76,6 +91,7 @@ impl Order {
             status: Status::Placed,
             payment: OrderPayment { id: id.payment(), method: placement.payment_method, state: PaymentState::None },
             delivery: None,
+            coupon: None,
             reason: None,
             rejection: None,
             lifecycle: placement.lifecycle.clone(),
@@ -83,10 +99,21 @@ impl Order {
             deadline: None,
             carried_out: BTreeSet::new(),
             request_digest: placement.request_digest.clone(),
+            decided: rules::stands_when_placed(&placement.lifecycle),
             placed_at: at,
             updated_at: at,
             version: 1,
             id,
+        }
+    }
+
+    /// Its status, for people.
+    #[must_use]
+    pub fn label(&self, language: Language) -> &'static str {
+        match (self.status, self.payment.method, language) {
+            (Status::Paid, PaymentMethod::Deposit, Language::Korean) => "입금확인완료",
+            (Status::Paid, PaymentMethod::Deposit, Language::English) => "Deposit confirmed",
+            _ => self.status.label(language),
         }
     }
 
@@ -125,14 +152,48 @@ impl Order {
             Fact::OrderPlaced(_)
             | Fact::StockReserved
             | Fact::StockUnavailable { .. }
-            | Fact::StockCommitted
             | Fact::StockReleased
             | Fact::OrderOffered => {}
             Fact::PaymentApproved { .. } => self.payment.state = PaymentState::Approved,
             Fact::PaymentDeclined { .. } => self.payment.state = PaymentState::Declined,
-            Fact::PaymentCancelled { refunded: true } => self.payment.state = PaymentState::Refunded,
-            Fact::PaymentCancelled { refunded: false } => self.payment.state = PaymentState::Cancelled,
-            Fact::OrderPaid => self.enter(Status::Paid),
+            // A deposit is called off as a whole, however far it has come.
+            Fact::PaymentCancelled { refunded } => {
+                let card = self.payment.method == PaymentMethod::Card;
+                self.payment.state = if *refunded && card { PaymentState::Refunded } else { PaymentState::Cancelled };
+            }
+            Fact::StockCommitted => {
+                if self.payment.method == PaymentMethod::Deposit {
+                    self.enter(Status::Ready);
+                }
+            }
+            Fact::OrderPaid => {
+                self.decided = true;
+                self.enter(Status::Paid);
+            }
+            Fact::DepositRequested { .. } => {
+                self.decided = true;
+                self.payment.state = PaymentState::Pending;
+                self.enter(Status::AwaitingDeposit);
+            }
+            Fact::DepositConfirmed { .. } => {
+                self.payment.state = PaymentState::Approved;
+                self.pass_gate(Command::ConfirmDeposit);
+            }
+            Fact::DepositExpired => {
+                self.enter(Status::Cancelling);
+                self.reason = Some("the deposit was not confirmed in time".to_owned());
+                self.gate = None;
+                self.deadline = None;
+            }
+            Fact::ReceiptConfirmed => self.pass_gate(Command::ConfirmReceipt),
+            Fact::CouponIssued { coupon_id, kind } => {
+                self.coupon = Some(OrderCoupon { id: coupon_id.clone(), kind: *kind, state: CouponState::Issued });
+            }
+            Fact::CouponCancelled => {
+                if let Some(coupon) = &mut self.coupon {
+                    coupon.state = CouponState::Cancelled;
+                }
+            }
             Fact::OrderAccepted => {
                 self.enter(Status::Accepted);
                 self.pass_gate(Command::Accept);
@@ -161,12 +222,14 @@ impl Order {
             Fact::DeliveryCancelled => self.set_delivery(DeliveryState::Cancelled),
             Fact::OrderClosed => self.enter(Status::Closed),
             Fact::CancellationRequested { reason, .. } => {
+                self.decided = true;
                 self.enter(Status::Cancelling);
                 self.reason.clone_from(reason);
                 self.pass_gate(Command::Cancel);
             }
             Fact::OrderCancelled => self.enter(Status::Cancelled),
             Fact::OrderRejected { rejection } => {
+                self.decided = true;
                 self.enter(Status::Rejected);
                 self.reason = Some(rejection.to_string());
                 self.rejection = Some(rejection.clone());

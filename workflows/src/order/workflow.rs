@@ -12,7 +12,10 @@ use super::command::{
     pass_gate,
 };
 use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, rules};
-use crate::lifecycle::{AcceptanceRule, AcceptanceTimeout, DeliveryStart, ProductionFinish, ProductionRule, StockTake};
+use crate::PaymentMethod;
+use crate::lifecycle::{
+    AcceptanceRule, AcceptanceTimeout, CouponRule, DeliveryStart, ProductionFinish, ProductionRule, StockTake,
+};
 use crate::{OrderId, Step};
 
 /// The promise that is resolved when it is decided whether the order stands.
@@ -43,7 +46,12 @@ impl OrderWorkflow {
         match run.live().await {
             Ok(()) => run.hear_no_more_cancels().await,
             Err(Stop::Cancelled(cancel)) => run.cancel(cancel).await,
+            // What is refused to an order that stands cannot be a reason to have refused the order.
+            Err(Stop::Refused(rejection)) if run.order.decided && rejection.is_of_placement() => {
+                run.cancel(Cancellation { by: None, reason: Some(rejection.to_string()) }).await;
+            }
             Err(Stop::Refused(rejection)) => run.reject(rejection).await,
+            Err(Stop::Expired) => run.call_off(Step::OrderExpire, Fact::DepositExpired).await,
             Err(Stop::GaveUp(step)) => run.give_up(step).await,
         }
         Ok(Json(run.order.status))
@@ -78,12 +86,15 @@ impl OrderWorkflow {
 enum Stop {
     Cancelled(Cancellation),
     Refused(Rejection),
+    /// Nobody paid in time.
+    Expired,
     /// The step never got an answer, or an impossible one: whether it took effect is unknown.
     GaveUp(Step),
 }
 
 struct Cancellation {
-    by: Role,
+    /// Nobody: the order cannot go on.
+    by: Option<Role>,
     reason: Option<String>,
 }
 
@@ -109,9 +120,20 @@ impl<'a> Run<'a> {
         if lifecycle.stock.take == StockTake::OnPlacement {
             self.take(Step::StockReserve).await?;
         }
-        self.take(Step::PaymentCharge).await?;
-        self.decide_placement();
-        if lifecycle.stock.take == StockTake::OnPlacement {
+        match lifecycle.payment.method {
+            PaymentMethod::Card => {
+                self.take(Step::PaymentCharge).await?;
+                self.decide_placement();
+            }
+            PaymentMethod::Deposit => {
+                self.decide_placement();
+                self.wait_for_deposit().await?;
+            }
+        }
+        if lifecycle.stock.take == StockTake::OnPayment {
+            self.take(Step::StockReserve).await?;
+        }
+        if lifecycle.stock.take != StockTake::None {
             self.take(Step::StockCommit).await?;
         }
         if let Some(acceptance) = lifecycle.acceptance {
@@ -120,13 +142,40 @@ impl<'a> Run<'a> {
         if let Some(production) = lifecycle.production {
             self.produce(production).await?;
         }
+        if lifecycle.coupon == Some(CouponRule::BeforeDelivery) {
+            self.take(Step::PromotionIssue).await?;
+        }
         self.take(Step::DeliveryRequest).await?;
         if lifecycle.delivery.start == DeliveryStart::Courier {
             self.pass(Gate::Dispatch).await?;
         }
         self.take(Step::DeliveryStart).await?;
         self.pass(Gate::Handover).await?;
-        self.take(Step::DeliveryComplete).await
+        self.take(Step::DeliveryComplete).await?;
+        if rules::ends_with_delivery(lifecycle) { Ok(()) } else { self.follow_up().await }
+    }
+
+    /// What was delivered stays delivered: nothing that comes after it can be cut short.
+    async fn follow_up(&mut self) -> Result<(), Stop> {
+        let lifecycle = &self.input.placement.lifecycle;
+        if lifecycle.coupon == Some(CouponRule::AfterDelivery) {
+            self.certainly(Step::PromotionIssue, Vec::new()).await;
+        }
+        let mut facts = vec![Fact::OrderClosed];
+        if lifecycle.receipt.is_some() {
+            self.pass(Gate::Receipt).await?;
+            facts.insert(0, Fact::ReceiptConfirmed);
+        }
+        self.certainly(Step::OrderClose, facts).await;
+        Ok(())
+    }
+
+    async fn wait_for_deposit(&mut self) -> Result<(), Stop> {
+        self.take(Step::PaymentOpenDeposit).await?;
+        match self.pass(Gate::Deposit).await? {
+            Passed::Deadline => Err(Stop::Expired),
+            _ => self.take(Step::PaymentConfirmDeposit).await,
+        }
     }
 
     async fn offer(&mut self, acceptance: AcceptanceRule) -> Result<(), Stop> {
@@ -251,7 +300,7 @@ impl<'a> Run<'a> {
             let asked = self.asked_cancel().await;
             let by_request = asked.is_some();
             let cancel = asked.unwrap_or_else(|| Cancellation {
-                by: Role::Operator,
+                by: Some(Role::Operator),
                 reason: Some("cancelled in the engine".to_owned()),
             });
             if self.takes_cancel(cancel.by) && self.shut_gate().await {
@@ -265,7 +314,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn takes_cancel(&self, by: Role) -> bool {
+    fn takes_cancel(&self, by: Option<Role>) -> bool {
+        let Some(by) = by else { return false };
         rules::may_cancel(&self.order.lifecycle.cancellation, self.ahead.unwrap_or(self.order.status), by)
     }
 
@@ -291,7 +341,9 @@ impl<'a> Run<'a> {
         let ctx = self.ctx;
         loop {
             match ctx.peek_promise::<Json<CancelSlot>>(&slot).await {
-                Ok(Some(Json(CancelSlot::Asked { by, reason, .. }))) => return Some(Cancellation { by, reason }),
+                Ok(Some(Json(CancelSlot::Asked { by, reason, .. }))) => {
+                    return Some(Cancellation { by: Some(by), reason });
+                }
                 Ok(Some(Json(CancelSlot::Closed)) | None) => return None,
                 Err(_) => self.interrupted = true,
             }
@@ -326,7 +378,12 @@ impl<'a> Run<'a> {
     /// The order was cancelled while it could be: everything is undone.
     async fn cancel(&mut self, cancel: Cancellation) {
         let fact = Fact::CancellationRequested { by: cancel.by, reason: cancel.reason };
-        self.certainly(Step::OrderRequestCancellation, vec![fact]).await;
+        self.call_off(Step::OrderRequestCancellation, fact).await;
+    }
+
+    /// Undoes everything, once it is recorded why.
+    async fn call_off(&mut self, why: Step, fact: Fact) {
+        self.certainly(why, vec![fact]).await;
         self.answer_cancel(Verdict::Accepted);
         self.decide_placement();
         let tried = std::mem::take(&mut self.tried);
@@ -348,14 +405,14 @@ impl<'a> Run<'a> {
     /// An order that stands is cancelled.
     async fn give_up(&mut self, step: Step) {
         match step.context() {
-            Some(context) if self.order.status == Status::Placed => {
+            Some(context) if !self.order.decided => {
                 self.tried.retain(|tried| *tried != step);
                 self.reject(Rejection::Unavailable { context }).await;
                 self.unwind(&[step]).await;
             }
             _ => {
                 let reason = Some(format!("{step} is impossible"));
-                self.cancel(Cancellation { by: Role::Operator, reason }).await;
+                self.cancel(Cancellation { by: None, reason }).await;
             }
         }
     }

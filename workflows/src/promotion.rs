@@ -1,0 +1,48 @@
+//! Promotion: the vocabulary and the port. The adapter is in `activities/src/promotion/`.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::CouponRule;
+use crate::{CouponId, MerchantId, OrderId, ProviderError, provider::Undo};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CouponState {
+    Issued,
+    Cancelled,
+}
+
+/// A coupon as the promotion context knows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Coupon {
+    pub id: CouponId,
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub kind: CouponRule,
+    pub state: CouponState,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A coupon that is to be issued.
+#[derive(Clone, Debug)]
+pub struct CouponRequest {
+    pub coupon_id: CouponId,
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub kind: CouponRule,
+}
+
+/// What the order workflow and the API ask of the promotion context. Every call is idempotent by order.
+#[async_trait]
+pub trait Promotions: Send + Sync {
+    async fn issue(&self, request: &CouponRequest) -> Result<(), ProviderError>;
+
+    /// Makes the coupon worthless, or makes sure that none is issued.
+    async fn revoke(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+
+    /// Coupons, newest first; that of one order where one is named.
+    async fn coupons(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Coupon>, ProviderError>;
+}
