@@ -175,8 +175,24 @@ impl Value for Lifecycle {
             required: vec!["name", "payment", "stock", "delivery"],
             properties: vec![
                 ("name", described("string", "What it is called.")),
-                ("payment", described("object", "`method`: how its orders are paid.")),
+                (
+                    "payment",
+                    described(
+                        "object",
+                        "`method`: how its orders are paid; `deposit_window`: how long a deposit is waited for.",
+                    ),
+                ),
                 ("stock", described("object", "`take`: when stock is taken.")),
+                (
+                    "acceptance",
+                    described("object", "Whether the merchant accepts: `window`, and what happens `on_timeout`."),
+                ),
+                ("production", described("object", "Whether something is made: who says `start` and `finish`.")),
+                ("coupon", described("string", "When a coupon is issued: `before_delivery` or `after_delivery`.")),
+                (
+                    "receipt",
+                    described("object", "Whether the customer confirms: `window`, and what happens `on_timeout`."),
+                ),
                 ("delivery", described("object", "Who starts (`start`) and who completes (`complete`) the delivery.")),
                 ("cancellation", described("object", "Per role, the last status at which it may still cancel.")),
                 (

@@ -137,6 +137,20 @@ async fn r25_orders_are_taken_while_the_shop_is_down() {
     until("the offer", async || jumun.event_names(&id).await.contains(&"order_offered".to_owned()).then_some(())).await;
 }
 
+#[tokio::test]
+async fn a_cancel_that_comes_after_a_rejection_is_told_so_at_once() {
+    let jumun = Jumun::ephemeral().await;
+    let shop = Shop::open_with(&jumun, "food-delivery").await;
+    let id = shop.placed().await;
+    until("the offer", async || jumun.event_names(&id).await.contains(&"order_offered".to_owned()).then_some(())).await;
+    jumun.sandbox("payment", "down").await;
+    let _ = jumun.command(&id, "reject").await.ok();
+    let _ = jumun.command(&id, "cancel").await.problem(409, "command-not-allowed");
+    jumun.sandbox("payment", "up").await;
+    shop.reaches(&id, "rejected").await;
+    refunded(&shop, &id).await;
+}
+
 /// The preset with another window.
 fn within(window: Duration, on_timeout: AcceptanceTimeout) -> Lifecycle {
     let mut lifecycle = Lifecycle::preset("food-delivery").expect("exists").clone();

@@ -18,6 +18,7 @@ mod shopping_mall;
 mod start;
 mod street12;
 mod structure;
+mod sweep;
 
 use tests::Jumun;
 use tokio::sync::OnceCell;

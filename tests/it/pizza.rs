@@ -65,3 +65,25 @@ async fn what_was_delivered_stays_delivered_while_its_coupon_waits() {
     assert_eq!(shop.reaches(&id, "closed").await["coupon"]["state"], "issued");
     assert_eq!(jumun.entries(&id).await, ["charge"]);
 }
+
+#[tokio::test]
+async fn a_cancel_is_heard_while_the_step_behind_a_passed_gate_is_stuck() {
+    let jumun = Jumun::ephemeral().await;
+    let shop = Shop::open_with(&jumun, "pizza").await;
+    let id = shop.placed().await;
+    until("the seller to be asked", async || {
+        let order = jumun.get(&format!("/v1/orders/{id}")).await.ok();
+        (order["allowed_commands"][0] == "start-production").then_some(())
+    })
+    .await;
+    jumun.sandbox("kitchen", "down").await;
+    assert_eq!(
+        jumun.command(&id, "start-production").await.ok()["status"],
+        "paid",
+        "accepted, and waits for the kitchen"
+    );
+    assert_eq!(jumun.command(&id, "cancel").await.ok()["status"], "cancelling");
+    jumun.sandbox("kitchen", "up").await;
+    shop.reaches(&id, "cancelled").await;
+    assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
+}

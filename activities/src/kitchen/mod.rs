@@ -82,10 +82,9 @@ impl Kitchen for BuiltIn {
     async fn stop(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
         self.tickets.create(order_id.as_str(), json!({ "state": "void" })).await?;
-        match self.advance(order_id, &["started", "finished"], "stopped").await? {
+        match self.advance(order_id, &["offered", "started", "finished"], "stopped").await? {
             Some(State::Stopped) => Ok(Undo::Undone),
-            // What was only offered is withdrawn by the undo of the offer.
-            Some(State::Void | State::Offered | State::Withdrawn) => Ok(Undo::Nothing),
+            Some(State::Void | State::Withdrawn) => Ok(Undo::Nothing),
             state => Err(contradiction(order_id, "stopped", state)),
         }
     }

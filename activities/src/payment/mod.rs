@@ -82,6 +82,14 @@ impl BuiltIn {
         self.database.run(statements, &variables).await?.read(4)
     }
 
+    /// A deposit that was not confirmed cannot be any more.
+    async fn cancel_pending(&self, due: &Due) -> Result<(), StoreError> {
+        let statement = "
+            UPDATE type::record('payments', $id) SET state = 'cancelled', updated_at = $now WHERE state = 'pending'
+        ";
+        self.database.run(statement, &json!({ "id": due.payment_id, "now": now() })).await.map(drop)
+    }
+
     /// Whether the card lets the charge through now. `Err` is what a provider out of order looks like.
     async fn try_card(&self, card: &TestCard, id: &PaymentId) -> Result<(), ProviderError> {
         match card {
@@ -148,9 +156,13 @@ impl Payments for BuiltIn {
 
     async fn refund(&self, due: &Due) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Payment).await?;
-        if due.method == PaymentMethod::Card {
-            // A payment that is cancelled before it was charged is kept: the charge may still be on its way.
-            self.settle(&record(due, PaymentState::Cancelled, None), &due.payment_id, None).await?;
+        // What is cancelled before it was charged or confirmed is kept: the charge, or its confirmation, may still be on
+        // its way.
+        match due.method {
+            PaymentMethod::Card => {
+                self.settle(&record(due, PaymentState::Cancelled, None), &due.payment_id, None).await?;
+            }
+            PaymentMethod::Deposit => self.cancel_pending(due).await?,
         }
         Ok(match self.book(due, EntryKind::Refund, "approved", "refunded").await? {
             Some(PaymentState::Refunded) => Undo::Undone,
@@ -172,15 +184,10 @@ impl Payments for BuiltIn {
         let mut void = record(due, PaymentState::Cancelled, None);
         void["void"] = json!(true);
         self.settle(&void, &due.payment_id, None).await?;
-        let statements = "
-            BEGIN;
-            LET $payment = type::record('payments', $id);
-            UPDATE $payment SET state = 'cancelled', updated_at = $now WHERE state = 'pending';
-            SELECT VALUE state = 'cancelled' AND void != true FROM ONLY $payment;
-            COMMIT;
-        ";
-        let mut answers = self.database.run(statements, &json!({ "id": due.payment_id, "now": now() })).await?;
-        Ok(if answers.read::<bool>(3)? { Undo::Undone } else { Undo::Nothing })
+        self.cancel_pending(due).await?;
+        let statement = "SELECT VALUE state = 'cancelled' AND void != true FROM ONLY type::record('payments', $id)";
+        let mut answers = self.database.run(statement, &json!({ "id": due.payment_id })).await?;
+        Ok(if answers.read::<bool>(0)? { Undo::Undone } else { Undo::Nothing })
     }
 
     async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError> {

@@ -158,6 +158,7 @@ async fn a_closed_deposit_is_not_confirmed_any_more() {
     payments.open_deposit(&opened).await.expect("opens");
     for _ in 0..2 {
         assert_eq!(payments.refund(&opened).await.expect("finds nothing"), Undo::Nothing);
+        assert!(payments.confirm_deposit(&opened).await.is_err(), "a late confirmation is refused");
         assert_eq!(payments.close_deposit(&opened).await.expect("closes"), Undo::Undone);
         assert_eq!(payments.close_deposit(&never).await.expect("finds nothing"), Undo::Nothing);
     }

@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
@@ -17,6 +18,8 @@ use crate::{OrderId, ProviderError, Step, StepPolicy};
 pub struct Heard {
     pub outcome: Outcome,
     pub events: Vec<Event>,
+    /// When it was heard, which can be long after its events: deadlines count from them.
+    pub at: DateTime<Utc>,
 }
 
 /// Why a step brought no answer.
@@ -91,7 +94,7 @@ impl<'a> Attempt<'a> {
         };
         let entry = Entry { order_id: &self.order_id, step: self.step, before: self.before.as_ref(), facts: &facts };
         let events = if facts.is_empty() { Vec::new() } else { self.ports.orders.record(entry).await?.events };
-        Ok(Heard { outcome, events })
+        Ok(Heard { outcome, events, at: self.ports.orders.now() })
     }
 }
 

@@ -85,7 +85,7 @@ fn the_result_of_a_step() {
             fact,
         })
         .collect();
-    assert_json_snapshot!(Heard { outcome: Outcome::Done, events });
+    assert_json_snapshot!(Heard { outcome: Outcome::Done, events, at: DateTime::UNIX_EPOCH });
     let outcomes = [
         Outcome::Nothing,
         Outcome::Declined { reason: "card_declined".to_owned() },

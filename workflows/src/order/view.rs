@@ -149,11 +149,7 @@ impl Order {
 
     fn apply(&mut self, fact: &Fact) {
         match fact {
-            Fact::OrderPlaced(_)
-            | Fact::StockReserved
-            | Fact::StockUnavailable { .. }
-            | Fact::StockReleased
-            | Fact::OrderOffered => {}
+            Fact::OrderPlaced(_) | Fact::StockUnavailable { .. } | Fact::StockReleased | Fact::OrderOffered => {}
             Fact::PaymentApproved { .. } => self.payment.state = PaymentState::Approved,
             Fact::PaymentDeclined { .. } => self.payment.state = PaymentState::Declined,
             // A deposit is called off as a whole, however far it has come.
@@ -162,7 +158,8 @@ impl Order {
                 self.payment.state = if *refunded && card { PaymentState::Refunded } else { PaymentState::Cancelled };
             }
             Fact::StockCommitted => {
-                if self.payment.method == PaymentMethod::Deposit {
+                let made = self.lifecycle.acceptance.is_some() || self.lifecycle.production.is_some();
+                if self.payment.method == PaymentMethod::Deposit && !made {
                     self.enter(Status::Ready);
                 }
             }
@@ -175,6 +172,8 @@ impl Order {
                 self.payment.state = PaymentState::Pending;
                 self.enter(Status::AwaitingDeposit);
             }
+            // What is held for a deposit is all that the order needs to stand.
+            Fact::StockReserved => self.decided |= self.payment.method == PaymentMethod::Deposit,
             Fact::DepositConfirmed { .. } => {
                 self.payment.state = PaymentState::Approved;
                 self.pass_gate(Command::ConfirmDeposit);

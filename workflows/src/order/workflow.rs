@@ -51,7 +51,10 @@ impl OrderWorkflow {
                 run.cancel(Cancellation { by: None, reason: Some(rejection.to_string()) }).await;
             }
             Err(Stop::Refused(rejection)) => run.reject(rejection).await,
-            Err(Stop::Expired) => run.call_off(Step::OrderExpire, Fact::DepositExpired).await,
+            Err(Stop::Expired) => {
+                run.hear_no_more_cancels().await;
+                run.call_off(Step::OrderExpire, Fact::DepositExpired).await;
+            }
             Err(Stop::GaveUp(step)) => run.give_up(step).await,
         }
         Ok(Json(run.order.status))
@@ -157,6 +160,7 @@ impl<'a> Run<'a> {
 
     /// What was delivered stays delivered: nothing that comes after it can be cut short.
     async fn follow_up(&mut self) -> Result<(), Stop> {
+        self.hear_no_more_cancels().await;
         let lifecycle = &self.input.placement.lifecycle;
         if lifecycle.coupon == Some(CouponRule::AfterDelivery) {
             self.certainly(Step::PromotionIssue, Vec::new()).await;
@@ -208,7 +212,7 @@ impl<'a> Run<'a> {
         ctx.set(RUN, ctx.invocation_id().to_owned());
         let mut interrupted = false;
         let facts = vec![Fact::OrderPlaced(Box::new(input.placement.clone()))];
-        let order = loop {
+        let (order, now) = loop {
             let attempt = Attempt {
                 ports,
                 input,
@@ -219,14 +223,14 @@ impl<'a> Run<'a> {
             };
             match attempt.run(ctx).await {
                 Ok(heard) => {
-                    break Order::from_events(&heard.events)
+                    let order = Order::from_events(&heard.events)
                         .ok_or_else(|| TerminalError::new("the first event of an order places it"))?;
+                    break (order, heard.at);
                 }
                 Err(_) => interrupted = true,
             }
         };
         ctx.set("status", order.status.as_str().to_owned());
-        let now = order.placed_at;
         Ok(Self { ctx, ports, input, order, now, tried: Vec::new(), ahead: None, cancels: 0, interrupted })
     }
 
@@ -303,7 +307,8 @@ impl<'a> Run<'a> {
                 by: Some(Role::Operator),
                 reason: Some("cancelled in the engine".to_owned()),
             });
-            if self.takes_cancel(cancel.by) && self.shut_gate().await {
+            // Who has passed the gate first decides what the order is sure to become, and so whether it takes the cancel.
+            if self.takes_cancel(cancel.by) && (self.shut_gate().await || self.takes_cancel(cancel.by)) {
                 return Err(Stop::Cancelled(cancel));
             }
             info!(order_id = %self.order.id, by = ?cancel.by, status = %self.order.status.as_str(), "cancel refused");
@@ -383,6 +388,7 @@ impl<'a> Run<'a> {
 
     /// Undoes everything, once it is recorded why.
     async fn call_off(&mut self, why: Step, fact: Fact) {
+        self.shut_gate().await;
         self.certainly(why, vec![fact]).await;
         self.answer_cancel(Verdict::Accepted);
         self.decide_placement();
@@ -393,6 +399,10 @@ impl<'a> Run<'a> {
 
     /// A provider said no, and nothing else is left to undo afterwards.
     async fn reject(&mut self, rejection: Rejection) {
+        // The merchant's word stands; before the order stands, its caller is still to be answered.
+        if !rejection.is_of_placement() {
+            self.hear_no_more_cancels().await;
+        }
         let tried = std::mem::take(&mut self.tried);
         self.unwind(&tried).await;
         self.certainly(Step::OrderReject, vec![Fact::OrderRejected { rejection }]).await;
@@ -467,6 +477,7 @@ impl<'a> Run<'a> {
         };
         match attempt.run(self.ctx).await {
             Ok(heard) => {
+                self.now = self.now.max(heard.at);
                 self.learn(&heard.events);
                 Ok(heard.outcome)
             }
