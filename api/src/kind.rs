@@ -76,6 +76,8 @@ kinds! {
         "The merchant has no product `sku`.";
     UnknownLifecycle = 422, "unknown-lifecycle", "Unknown lifecycle",
         "There is no lifecycle of that name.";
+    InvalidLifecycle = 422, "invalid-lifecycle", "Invalid lifecycle",
+        "No order could live by that lifecycle; `faults` names every reason.";
     PaymentMethodNotAccepted = 422, "payment-method-not-accepted", "Payment method not accepted",
         "The merchant's lifecycle is paid in another way.";
     CurrencyMismatch = 422, "currency-mismatch", "Currency mismatch",

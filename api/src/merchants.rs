@@ -15,7 +15,7 @@ use crate::ask::ask;
 use crate::body::Body;
 use crate::json::List;
 use crate::kind::Kind;
-use crate::problem::{Problem, Refused, refusals};
+use crate::problem::{Members, Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, LifecycleName, MerchantName, Value, Written};
 
@@ -24,7 +24,7 @@ pub(crate) struct MerchantsApi {
 }
 
 refusals! {
-    PutMerchant: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, TryAgainLater;
+    PutMerchant: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, InvalidLifecycle, TryAgainLater;
     ListMerchants: TryAgainLater;
     GetMerchant: NotFound, TryAgainLater;
     GetLifecycle: NotFound;
@@ -38,8 +38,9 @@ struct MerchantBody {
     name: Checked<MerchantName>,
     /// The currency of its prices, in ISO 4217.
     currency: Checked<Currency>,
-    /// The lifecycle of orders placed from now on: a preset's name, see `GET /v1/lifecycles`.
-    lifecycle: Checked<LifecycleName>,
+    /// The lifecycle of orders placed from now on: a preset's name, or a whole document like those of
+    /// `GET /v1/lifecycles`.
+    lifecycle: Checked<LifecycleChoice>,
 }
 
 /// A merchant.
@@ -98,8 +99,7 @@ impl MerchantsApi {
         body: Body<MerchantBody>,
     ) -> Result<MerchantSaved, Refused<PutMerchant>> {
         let Body(body) = body;
-        let LifecycleName(lifecycle) = body.lifecycle.0;
-        let lifecycle = Lifecycle::preset(&lifecycle).ok_or_else(unknown_lifecycle)?.clone();
+        let lifecycle = body.lifecycle.0.lifecycle()?;
         let put = MerchantPut { id: merchant_id.0.0, name: body.name.0.0, currency: body.currency.0, lifecycle };
         let (merchant, created) = ask("merchants.put", self.merchants.put(&put)).await?;
         let location = format!("/v1/merchants/{}", merchant.id);
@@ -130,6 +130,67 @@ impl MerchantsApi {
 /// The merchant of that id.
 pub(crate) async fn find(merchants: &dyn Merchants, id: &MerchantId) -> Result<merchant::Merchant, Problem> {
     ask("merchants.read", merchants.get(id)).await?.ok_or_else(|| Problem::not_found(format_args!("merchant {id}")))
+}
+
+/// A lifecycle, by name or as a whole.
+enum LifecycleChoice {
+    Preset(String),
+    Document(serde_json::Value),
+}
+
+impl LifecycleChoice {
+    fn lifecycle(self) -> Result<Lifecycle, Problem> {
+        let document = match self {
+            Self::Preset(name) => return Lifecycle::preset(&name).cloned().ok_or_else(unknown_lifecycle),
+            Self::Document(document) => document,
+        };
+        let lifecycle: Lifecycle =
+            serde_json::from_value(document).map_err(|error| invalid_lifecycle(vec![error.to_string()]))?;
+        let faults = lifecycle.faults();
+        if faults.is_empty() { Ok(lifecycle) } else { Err(invalid_lifecycle(faults)) }
+    }
+}
+
+impl Value for LifecycleChoice {
+    const NAME: &'static str = "LifecycleChoice";
+    const FORM: &'static str = "a preset's name, or a lifecycle";
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            description: Some("A preset's name, or a whole lifecycle."),
+            one_of: vec![
+                MetaSchemaRef::Inline(Box::new(MetaSchema { max_length: Some(100), ..MetaSchema::new("string") })),
+                Checked::<Lifecycle>::schema_ref(),
+            ],
+            ..MetaSchema::ANY
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self::Preset(text.to_owned()))
+    }
+
+    fn from_json(json: &serde_json::Value) -> Option<Self> {
+        match json {
+            serde_json::Value::String(name) => Self::from_text(name),
+            serde_json::Value::Object(_) => Some(Self::Document(json.clone())),
+            _ => None,
+        }
+    }
+}
+
+impl Written for LifecycleChoice {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Preset(name) => name.as_str().into(),
+            Self::Document(document) => document.clone(),
+        }
+    }
+}
+
+fn invalid_lifecycle(faults: Vec<String>) -> Problem {
+    Problem::new(Kind::InvalidLifecycle, format!("Mend the lifecycle and put it again: {}.", faults.join("; ")))
+        .with(Members { faults: Some(faults), ..Members::default() })
 }
 
 fn unknown_lifecycle() -> Problem {

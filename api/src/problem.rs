@@ -49,6 +49,8 @@ pub(crate) struct Members {
     pub status: Option<StatusName>,
     /// The commands that the order takes from the caller now.
     pub allowed_commands: Option<Vec<CommandName>>,
+    /// Everything that is wrong with the lifecycle.
+    pub faults: Option<Vec<String>>,
     /// The context that does not answer.
     pub context: Option<ContextName>,
 }

@@ -74,7 +74,11 @@ async fn a_cancel_races_the_steps_and_the_answer_holds() {
         let placed = shop.jumun.send(request.json(&shop.request("tok_ok", 1))).await;
         let id = placed.header("location").rsplit('/').next().expect("an id").to_owned();
         if round % 2 == 0 {
-            shop.reaches(&id, "paid").await;
+            // It may be beyond `paid` by the time that it is seen.
+            until("the payment", async || {
+                shop.jumun.event_names(&id).await.contains(&"order_paid".to_owned()).then_some(())
+            })
+            .await;
         }
         let answer = shop.jumun.command(&id, "cancel").await;
         let entries: &[&str] = if answer.status == 200 {

@@ -136,9 +136,9 @@ async fn a_confirmation_races_a_cancel_and_the_deadline() {
     let jumun = Jumun::faulted(&Arc::new(Faults::default())).await;
     let shop = Shop::open(&jumun).await;
     let mut lifecycle = Lifecycle::preset("shopping-mall").expect("exists").clone();
-    lifecycle.payment.deposit_window = Some(Window(Duration::from_millis(400)));
+    lifecycle.payment.deposit_window = Some(Window(Duration::from_millis(1200)));
     shop.live_by(lifecycle).await;
-    for round in 0..20u64 {
+    for round in 0..8u64 {
         let (id, _) = place(&shop, 1).await;
         let waiting = shop.reaches(&id, "awaiting_deposit").await;
         let deadline: chrono::DateTime<chrono::Utc> =

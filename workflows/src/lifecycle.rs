@@ -1,5 +1,7 @@
 //! A lifecycle: how a merchant's orders live, as data. Presets are the TOML files in `workflows/lifecycles/`.
 
+mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -160,6 +162,17 @@ pub enum Unwound {
 
 impl Unwound {
     pub const ALL: [Self; 5] = [Self::Payment, Self::Stock, Self::Kitchen, Self::Coupon, Self::Delivery];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Stock => "stock",
+            Self::Kitchen => "kitchen",
+            Self::Coupon => "coupon",
+            Self::Delivery => "delivery",
+        }
+    }
 
     #[must_use]
     pub const fn context(self) -> Context {
