@@ -1,31 +1,42 @@
 //! How each step touches the world: the adapters behind the ports of `workflows`. Every write is idempotent by an id
 //! that is derived from the order; every context has a database of its own and reads no other.
 
+mod built_in;
 mod delivery;
 mod kitchen;
 mod merchants;
 mod modes;
+mod notification;
 mod orders;
 mod payment;
 mod progress;
 mod promotion;
+pub mod provider;
+mod setup;
 mod stock;
 mod store;
 
 use std::sync::Arc;
 
+use workflows::Context;
 use workflows::delivery::Deliveries;
 use workflows::kitchen::Kitchen;
 use workflows::merchant::Merchants;
+use workflows::notification::Notifications;
 use workflows::order::{OrderBook, Ports};
 use workflows::payment::Payments;
 use workflows::promotion::Promotions;
+use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
 
 pub use modes::Modes;
+pub use payment::postgres::PostgresError;
+pub use setup::{NotificationSettings, Setup, Template, TemplateSettings};
 pub use store::{Store, StoreError};
 
-/// The built-in adapters over one store.
+use provider::Remotes;
+
+/// The adapters: over our own store, or a client of a provider in a process of its own.
 #[derive(Clone)]
 pub struct Activities {
     pub orders: Arc<dyn OrderBook>,
@@ -35,23 +46,65 @@ pub struct Activities {
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
     pub promotions: Arc<dyn Promotions>,
+    pub notifications: Arc<dyn Notifications>,
+    /// Every provider's switch, wherever it is.
+    pub sandbox: Arc<dyn Sandbox>,
+}
+
+/// Why adapters could not be opened. No URL of a store is told: it may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    #[error("{url:?} is not the base URL of a {context} provider: it begins with http:// or https:// and has no query")]
+    Url { context: Context, url: String },
+    #[error("{context} cannot be kept in that kind of store")]
+    UnsupportedStore { context: Context },
+    #[error("the HTTP client: {0}")]
+    Http(#[from] reqwest::Error),
 }
 
 impl Activities {
-    /// Opens each context's database, defining what is missing in it. `modes` is the sandbox's switchboard.
+    /// Opens each context's database, defining what is missing in it. A remote provider is not asked before it is
+    /// needed: it may come later.
     ///
     /// # Errors
-    /// Where the store cannot be reached or refuses a definition.
-    pub async fn open(store: &Store, modes: Arc<Modes>) -> Result<Self, StoreError> {
+    /// Where a store cannot be reached or refuses a definition, or where a URL is none.
+    pub async fn open(setup: &Setup) -> Result<Self, OpenError> {
+        let Setup { store, modes, .. } = setup;
+        let remotes = Remotes::new(&setup.remote, modes.clone())?;
         let orders = store.database("orders").await?;
         Ok(Self {
             orders: Arc::new(orders::Orders::open(orders.clone()).await?),
             merchants: Arc::new(merchants::MerchantBook::open(orders).await?),
-            payments: Arc::new(payment::BuiltIn::open(store.database("payments").await?, modes.clone()).await?),
-            stock: Arc::new(stock::BuiltIn::open(store.database("stock").await?, modes.clone()).await?),
-            deliveries: Arc::new(delivery::BuiltIn::open(store.database("deliveries").await?, modes.clone()).await?),
-            kitchen: Arc::new(kitchen::BuiltIn::open(store.database("kitchen").await?, modes.clone()).await?),
-            promotions: Arc::new(promotion::BuiltIn::open(store.database("promotions").await?, modes).await?),
+            payments: match (remotes.get(Context::Payment), &setup.payment_store) {
+                (Some(remote), _) => remote,
+                (None, Some(url)) => built_in::payments_at(url, modes).await?,
+                (None, None) => built_in::payments(store, modes).await?,
+            },
+            stock: match remotes.get(Context::Stock) {
+                Some(remote) => remote,
+                None => built_in::stock(store, modes).await?,
+            },
+            deliveries: match remotes.get(Context::Delivery) {
+                Some(remote) => remote,
+                None => built_in::deliveries(store, modes).await?,
+            },
+            kitchen: match remotes.get(Context::Kitchen) {
+                Some(remote) => remote,
+                None => built_in::kitchen(store, modes).await?,
+            },
+            promotions: match remotes.get(Context::Promotion) {
+                Some(remote) => remote,
+                None => built_in::promotions(store, modes).await?,
+            },
+            notifications: match remotes.get(Context::Notification) {
+                Some(remote) => remote,
+                None => built_in::notifications(store, modes, &setup.notifications).await?,
+            },
+            sandbox: Arc::new(remotes),
         })
     }
 
@@ -65,6 +118,7 @@ impl Activities {
             deliveries: self.deliveries.clone(),
             kitchen: self.kitchen.clone(),
             promotions: self.promotions.clone(),
+            notifications: self.notifications.clone(),
         }
     }
 }

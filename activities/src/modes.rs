@@ -3,6 +3,7 @@
 use std::sync::RwLock;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use workflows::sandbox::{Mode, Sandbox};
 use workflows::{Context, ProviderError};
 
@@ -17,13 +18,15 @@ impl Default for Modes {
     }
 }
 
+#[async_trait]
 impl Sandbox for Modes {
-    fn mode(&self, context: Context) -> Mode {
-        self.modes.read().expect("no holder panics")[context as usize]
+    async fn mode(&self, context: Context) -> Result<Mode, ProviderError> {
+        Ok(self.current(context))
     }
 
-    fn set_mode(&self, context: Context, mode: Mode) {
+    async fn set_mode(&self, context: Context, mode: Mode) -> Result<(), ProviderError> {
         self.modes.write().expect("no holder panics")[context as usize] = mode;
+        Ok(())
     }
 }
 
@@ -33,7 +36,7 @@ impl Modes {
     /// # Errors
     /// Unavailable where the provider is down.
     pub async fn pass(&self, context: Context) -> Result<(), ProviderError> {
-        match self.mode(context) {
+        match self.current(context) {
             Mode::Up => Ok(()),
             Mode::Slow { delay_ms } => {
                 tokio::time::sleep(Duration::from_millis(delay_ms.into())).await;
@@ -41,5 +44,9 @@ impl Modes {
             }
             Mode::Down => Err(ProviderError::unavailable(format!("{context} is switched off in the sandbox"))),
         }
+    }
+
+    fn current(&self, context: Context) -> Mode {
+        self.modes.read().expect("no holder panics")[context as usize]
     }
 }

@@ -1,5 +1,5 @@
-//! `/v1/payments`, `/v1/deliveries` and `/v1/coupons`: the contexts' own data, through the gateway. A context that is down is down
-//! here only.
+//! `/v1/payments`, `/v1/deliveries` and `/v1/coupons`: the contexts' own data, through the gateway. A context that is
+//! down is down here only.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use poem_openapi::{Object, OpenApi};
 use workflows::delivery::{self, Deliveries};
 use workflows::payment::{self, LedgerEntry, Payments};
 use workflows::promotion::{self, Promotions};
+use workflows::provider::Listing;
 use workflows::{Context, CouponId, DeliveryId, MerchantId, OrderId, PaymentId};
 
 use crate::ask::ask;
@@ -135,8 +136,8 @@ impl ContextsApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Payment>>, Refused<ListPayments>> {
-        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
-        let payments = self.payments.payments(order_id.as_ref(), limit);
+        let listing = listing(order_id, limit);
+        let payments = self.payments.payments(&listing);
         let payments = ask("payment.list", payments).await.map_err(|unanswered| unanswered.by(Context::Payment))?;
         Ok(Json(payments.into_iter().map(Payment::from).collect()))
     }
@@ -153,8 +154,8 @@ impl ContextsApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Delivery>>, Refused<ListDeliveries>> {
-        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
-        let deliveries = self.deliveries.deliveries(order_id.as_ref(), limit);
+        let listing = listing(order_id, limit);
+        let deliveries = self.deliveries.deliveries(&listing);
         let deliveries =
             ask("delivery.list", deliveries).await.map_err(|unanswered| unanswered.by(Context::Delivery))?;
         Ok(Json(deliveries.into_iter().map(Delivery::from).collect()))
@@ -172,11 +173,17 @@ impl ContextsApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Coupon>>, Refused<ListCoupons>> {
-        let (order_id, Checked(Limit(limit))) = (order_id.0.map(|Checked(id)| id), limit.0);
-        let coupons = self.promotions.coupons(order_id.as_ref(), limit);
+        let listing = listing(order_id, limit);
+        let coupons = self.promotions.coupons(&listing);
         let coupons = ask("promotion.list", coupons).await.map_err(|unanswered| unanswered.by(Context::Promotion))?;
         Ok(Json(coupons.into_iter().map(Coupon::from).collect()))
     }
+}
+
+/// What the caller wants listed.
+pub(crate) fn listing(order_id: Query<Option<Checked<OrderId>>>, limit: Query<Checked<Limit>>) -> Listing {
+    let Checked(Limit(limit)) = limit.0;
+    Listing { order_id: order_id.0.map(|Checked(id)| id), limit }
 }
 
 impl From<payment::Payment> for Payment {

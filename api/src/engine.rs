@@ -1,17 +1,24 @@
-//! The engine's client: a thin layer over the ingress. Every call has a time limit, and none carries a header of the
-//! caller's, because the engine stores headers.
+//! The engine's client: a thin layer over the ingress, and what its admin API says of an order's workflow. Every call has
+//! a time limit, and none carries a header of the caller's, because the engine stores headers.
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use poem::http::Uri;
 use poem::http::uri::InvalidUri;
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
 use restate_sdk::serde::Json;
-use workflows::OrderId;
+use serde_json::{Value, json};
+use workflows::notification::workflow::MessageQueueIngressClient;
 use workflows::order::PlaceOrder;
 use workflows::order::command::{CommandRequest, Verdict};
+use workflows::order::late::LateDepositIngressClient;
 use workflows::order::workflow::OrderWorkflowIngressClient;
+use workflows::payment::Due;
+use workflows::{MessageId, OrderId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A command is answered when its effect is there, and it may find a step in the middle of an attempt.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -21,6 +28,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 pub enum InvalidEngine {
     #[error("the engine's ingress URL: {0}")]
     Url(#[from] InvalidUri),
+    #[error("the engine's admin URL: {0}")]
+    AdminUrl(#[source] InvalidUri),
     #[error("the engine's ingress URL: {0}")]
     Base(#[from] ClientBuildError),
     #[error("the engine's HTTP client: {0}")]
@@ -46,6 +55,25 @@ pub struct Engine {
     client: ReqwestClient,
     http: reqwest::Client,
     health_url: String,
+    /// The base URL of the admin API and UI, without a slash at its end.
+    admin_url: String,
+}
+
+/// A workflow as the engine sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation {
+    pub id: String,
+    /// In the engine's words.
+    pub status: String,
+    /// The version of the worker that it stays on.
+    pub deployment_id: Option<String>,
+    /// How often it was tried.
+    pub attempts: Option<u64>,
+    pub last_failure: Option<String>,
+    pub failing_step: Option<String>,
+    pub next_try_at: Option<DateTime<Utc>>,
+    /// Where the engine's own UI shows it.
+    pub link: String,
 }
 
 impl Engine {
@@ -53,10 +81,12 @@ impl Engine {
     ///
     /// # Errors
     /// Where it is no absolute URL, or has a query.
-    pub fn new(url: &str) -> Result<Self, InvalidEngine> {
+    pub fn new(url: &str, admin_url: &str) -> Result<Self, InvalidEngine> {
         let health_url = format!("{}/restate/health", url.trim_end_matches('/'));
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
-        Ok(Self { client: Client::new(url.parse()?, http.clone())?, http, health_url })
+        let admin_url = admin_url.trim_end_matches('/').to_owned();
+        admin_url.parse::<Uri>().map_err(InvalidEngine::AdminUrl)?;
+        Ok(Self { client: Client::new(url.parse()?, http.clone())?, http, health_url, admin_url })
     }
 
     /// Starts the order's workflow within `limit`. Starting it again changes nothing and succeeds.
@@ -91,8 +121,59 @@ impl Engine {
         Ok(())
     }
 
+    /// How the engine sees the order's workflow; `None` where it knows of none, or no longer.
+    pub(crate) async fn invocation(&self, order_id: &OrderId) -> Result<Option<Invocation>, EngineError> {
+        // The API has no parameters. An order id is made of letters, digits and one underscore: there is nothing in it
+        // that could mean something else in SQL.
+        let query = format!(
+            "SELECT id, status, pinned_deployment_id, retry_count, last_failure, last_failure_related_command_name, \
+             next_retry_at FROM sys_invocation WHERE target_service_name = 'order' \
+             AND target_service_key = '{order_id}' AND target_handler_name = 'run'"
+        );
+        let answer = async {
+            let request = self.http.post(format!("{}/query", self.admin_url)).header("accept", "application/json");
+            let response = request.json(&json!({ "query": query })).send().await?.error_for_status()?;
+            response.json::<Value>().await
+        };
+        match tokio::time::timeout(ADMIN_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => Ok(answer["rows"].get(0).and_then(|row| self.read(row))),
+            Ok(Err(error)) => Err(EngineError::Unanswered(error.into())),
+            Err(elapsed) => Err(EngineError::Unanswered(elapsed.into())),
+        }
+    }
+
+    /// Reads a row of `sys_invocation`, which leaves out what is not known.
+    fn read(&self, row: &Value) -> Option<Invocation> {
+        let text = |column: &str| row[column].as_str().map(str::to_owned);
+        let id = text("id")?;
+        Some(Invocation {
+            status: text("status")?,
+            deployment_id: text("pinned_deployment_id"),
+            attempts: row["retry_count"].as_u64(),
+            last_failure: text("last_failure"),
+            failing_step: text("last_failure_related_command_name"),
+            next_try_at: row["next_retry_at"].as_str().and_then(|at| at.parse().ok()),
+            link: format!("{}/ui/invocations/{id}", self.admin_url),
+            id,
+        })
+    }
+
     fn workflow(&self, order_id: &OrderId) -> OrderWorkflowIngressClient<reqwest::Client> {
         OrderWorkflowIngressClient::from_client(self.client.clone(), order_id.as_str())
+    }
+
+    /// Has a message sent once more. It has a queue of its own, and so waits for no retry that sleeps.
+    pub(crate) async fn replay(&self, message: &MessageId) -> Result<(), EngineError> {
+        let queue = MessageQueueIngressClient::from_client(self.client.clone(), format!("{message}/replay"));
+        within(SUBMIT_TIMEOUT, queue.replay(Json(message.clone())).send()).await?;
+        Ok(())
+    }
+
+    /// Has a transfer given back that came too late. Asking again gives nothing back twice.
+    pub(crate) async fn give_back(&self, due: Due) -> Result<(), EngineError> {
+        let late = LateDepositIngressClient::from_client(self.client.clone(), due.order_id.as_str());
+        within(SUBMIT_TIMEOUT, late.give_back(Json(due)).send()).await?;
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use poem::http::{HeaderMap, header};
 use poem_openapi::registry::MetaSchema;
 use workflows::order::Language;
 
@@ -102,6 +103,47 @@ impl Value for IfNoneMatch {
     }
 }
 
+/// `Last-Event-ID` of server-sent events: what a stream that broke off had sent last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastEventId(pub Option<u64>);
+
+impl Value for LastEventId {
+    const NAME: &'static str = "event id";
+    const FORM: &'static str = "the id of an event";
+
+    fn schema() -> MetaSchema {
+        MetaSchema { example: Some("7".into()), ..MetaSchema::new("string") }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.trim().parse().ok()))
+    }
+}
+
+/// Whether the caller would rather have server-sent events than JSON, by `Accept` (RFC 9110). Only who names them gets
+/// them.
+pub(crate) fn prefers_stream(headers: &HeaderMap) -> bool {
+    let weight = |media_type: &str| {
+        let lines = headers.get_all(header::ACCEPT).into_iter().filter_map(|line| line.to_str().ok());
+        let ranges = lines.flat_map(|line| line.split(','));
+        ranges
+            .map(|range| range.split_once(';').unwrap_or((range, "")))
+            .filter(|(range, _)| range.trim().eq_ignore_ascii_case(media_type))
+            .map(|(_, parameters)| quality(parameters))
+            .fold(0.0, f32::max)
+    };
+    weight("text/event-stream") > weight("application/json")
+}
+
+/// The weight among a range's parameters.
+fn quality(parameters: &str) -> f32 {
+    let weight = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +184,32 @@ mod tests {
         ] {
             let language = if korean { Language::Korean } else { Language::English };
             assert_eq!(AcceptLanguage::from_text(header), Some(AcceptLanguage(language)), "{header}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_for_those_who_ask_for_one() {
+        for (accept, stream) in [
+            ("text/event-stream", true),
+            ("Text/Event-Stream, */*", true),
+            ("application/json;q=0.5, text/event-stream;q=0.6", true),
+            ("application/json, text/event-stream", false),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream;q=high", false),
+            ("*/*", false),
+            ("text/*", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::ACCEPT, accept.parse().expect("a value"))]);
+            assert_eq!(prefers_stream(&headers), stream, "{accept}");
+        }
+        assert!(!prefers_stream(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_is_no_event_id_is_as_if_it_were_not_said() {
+        for (text, id) in [("7", Some(7)), (" 0 ", Some(0)), ("", None), ("-1", None), ("ord_1/7", None)] {
+            assert_eq!(LastEventId::from_text(text), Some(LastEventId(id)), "{text}");
         }
     }
 

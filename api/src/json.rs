@@ -108,6 +108,30 @@ pub(crate) enum ContextName {
     Delivery,
     Kitchen,
     Promotion,
+    Notification,
+}
+
+/// Who asks something of an order.
+#[derive(Clone, Copy, Enum)]
+#[oai(rename = "Role", remote = "workflows::Role", rename_all = "snake_case")]
+pub(crate) enum RoleName {
+    Customer,
+    Merchant,
+    Courier,
+    Operator,
+}
+
+/// A point where an order waits for a person.
+#[derive(Clone, Copy, Enum)]
+#[oai(rename = "Gate", remote = "workflows::Gate", rename_all = "snake_case")]
+pub(crate) enum GateName {
+    Deposit,
+    Acceptance,
+    ProductionStart,
+    ProductionFinish,
+    Dispatch,
+    Handover,
+    Receipt,
 }
 
 /// How an order is paid.
@@ -153,6 +177,15 @@ pub(crate) enum CouponKindName {
 pub(crate) enum CouponStateName {
     Issued,
     Cancelled,
+}
+
+/// How far a message is: `pending` is tried again, `failed` is not, unless it is replayed.
+#[derive(Clone, Copy, Enum)]
+#[oai(rename = "MessageState", remote = "workflows::notification::MessageState", rename_all = "snake_case")]
+pub(crate) enum MessageStateName {
+    Pending,
+    Delivered,
+    Failed,
 }
 
 /// How far a delivery is.

@@ -7,6 +7,7 @@ mod ask;
 mod body;
 mod caller;
 mod contexts;
+mod dashboard;
 mod document;
 mod engine;
 mod explain;
@@ -15,10 +16,13 @@ mod headers;
 mod health;
 mod json;
 mod kind;
+mod lifecycles;
 mod limits;
 mod merchants;
+mod notifications;
 mod orders;
 mod parameters;
+mod preview;
 mod problem;
 mod products;
 mod routes;
@@ -26,12 +30,15 @@ mod sandbox;
 mod serve;
 mod tags;
 mod value;
+mod webhooks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
 use workflows::delivery::Deliveries;
 use workflows::merchant::Merchants;
+use workflows::notification::Notifications;
 use workflows::order::OrderBook;
 use workflows::payment::Payments;
 use workflows::promotion::Promotions;
@@ -42,12 +49,16 @@ pub use engine::{Engine, InvalidEngine};
 pub use serve::serve;
 
 use contexts::ContextsApi;
+use dashboard::DashboardApi;
 use document::Document;
 use health::HealthApi;
-use merchants::{LifecyclesApi, MerchantsApi};
-use orders::{CommandOrders, PlaceOrders, ReadOrders};
+use lifecycles::LifecyclesApi;
+use merchants::MerchantsApi;
+use notifications::NotificationsApi;
+use orders::{CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders, WorkflowApi};
 use products::ProductsApi;
 use sandbox::SandboxApi;
+use webhooks::WebhooksApi;
 
 /// What the API works through.
 pub struct Deps {
@@ -57,19 +68,29 @@ pub struct Deps {
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub promotions: Arc<dyn Promotions>,
+    pub notifications: Arc<dyn Notifications>,
     pub engine: Engine,
+    /// For how long an order has to be without progress to count as stuck.
+    pub stuck_after: Duration,
     /// Local mode only: without it `/v1/sandbox` does not exist, nor does the document mention it.
     pub sandbox: Option<Arc<dyn Sandbox>>,
 }
 
-type Api = (PlaceOrders, ReadOrders, CommandOrders, MerchantsApi, ProductsApi, LifecyclesApi, ContextsApi, HealthApi);
+type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi);
+type MerchantApi = (MerchantsApi, ProductsApi, LifecyclesApi, WebhooksApi);
+type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, HealthApi);
 type LocalApi = (Api, SandboxApi);
 
 /// The whole front as one endpoint.
 #[must_use]
 pub fn app(deps: Deps) -> BoxEndpoint<'static> {
+    let live = Live::new(deps.orders.clone());
+    app_with(deps, live)
+}
+
+fn app_with(deps: Deps, live: Live) -> BoxEndpoint<'static> {
     let sandbox = deps.sandbox.clone();
-    let api = api(deps);
+    let api = api(deps, live);
     match sandbox {
         Some(sandbox) => routes::mount((api, SandboxApi { sandbox })),
         None => routes::mount(api),
@@ -82,22 +103,31 @@ pub fn openapi(local: bool) -> String {
     if local { Document::of::<LocalApi>().json } else { Document::of::<Api>().json }
 }
 
-fn api(deps: Deps) -> Api {
-    let Deps { orders, merchants, payments, stock, deliveries, promotions, engine, sandbox: _ } = deps;
+fn api(deps: Deps, live: Live) -> Api {
+    let Deps { orders, merchants, payments, stock, deliveries, promotions, notifications, engine, stuck_after, .. } = deps;
     let placing = orders::Placing {
         orders: orders.clone(),
         merchants: merchants.clone(),
         stock: stock.clone(),
         engine: engine.clone(),
     };
-    (
+    let orders_api = (
         PlaceOrders { placing },
-        ReadOrders { orders: orders.clone() },
+        ReadOrders { orders: orders.clone(), stuck_after },
         CommandOrders { orders: orders.clone(), engine: engine.clone() },
-        MerchantsApi { merchants: merchants.clone() },
-        ProductsApi { merchants, stock },
-        LifecyclesApi,
+        EventsApi { orders: orders.clone(), live },
+        WorkflowApi { orders: orders.clone(), engine: engine.clone() },
+    );
+    let webhooks =
+        WebhooksApi { merchants: merchants.clone(), notifications: notifications.clone(), engine: engine.clone() };
+    let merchant_api =
+        (MerchantsApi { merchants: merchants.clone() }, ProductsApi { merchants, stock }, LifecyclesApi, webhooks);
+    (
+        orders_api,
+        merchant_api,
         ContextsApi { payments, deliveries, promotions },
+        NotificationsApi { notifications },
+        DashboardApi { orders: orders.clone(), stuck_after },
         HealthApi { orders, engine },
     )
 }

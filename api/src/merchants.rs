@@ -1,12 +1,10 @@
-//! `/v1/merchants` and `/v1/lifecycles`: who sells, and how their orders live.
+//! `/v1/merchants`: who sells, and how their orders live.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
-use poem_openapi::types::Type;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use workflows::merchant::{self, MerchantPut, Merchants};
 use workflows::{Currency, Lifecycle, MerchantId};
@@ -14,10 +12,10 @@ use workflows::{Currency, Lifecycle, MerchantId};
 use crate::ask::ask;
 use crate::body::Body;
 use crate::json::List;
-use crate::kind::Kind;
-use crate::problem::{Members, Problem, Refused, refusals};
+use crate::lifecycles::LifecycleChoice;
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
-use crate::value::{Checked, LifecycleName, MerchantName, Value, Written};
+use crate::value::{Checked, MerchantName};
 
 pub(crate) struct MerchantsApi {
     pub merchants: Arc<dyn Merchants>,
@@ -27,7 +25,6 @@ refusals! {
     PutMerchant: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, InvalidLifecycle, TryAgainLater;
     ListMerchants: TryAgainLater;
     GetMerchant: NotFound, TryAgainLater;
-    GetLifecycle: NotFound;
 }
 
 /// What is said of a merchant.
@@ -52,8 +49,10 @@ struct Merchant {
     name: String,
     /// The currency of its prices, in ISO 4217.
     currency: Checked<Currency>,
-    /// The lifecycle of orders placed from now on.
+    /// The lifecycle of orders placed from now on, by name.
     lifecycle: String,
+    /// The same as a whole.
+    lifecycle_document: Checked<Lifecycle>,
     /// When it was put first.
     created_at: Checked<DateTime<Utc>>,
     /// When it was put last.
@@ -66,7 +65,8 @@ impl From<merchant::Merchant> for Merchant {
             id: Checked(merchant.id),
             name: merchant.name,
             currency: Checked(merchant.currency),
-            lifecycle: merchant.lifecycle.name,
+            lifecycle: merchant.lifecycle.name.clone(),
+            lifecycle_document: Checked(merchant.lifecycle),
             created_at: Checked(merchant.created_at),
             updated_at: Checked(merchant.updated_at),
         }
@@ -130,157 +130,4 @@ impl MerchantsApi {
 /// The merchant of that id.
 pub(crate) async fn find(merchants: &dyn Merchants, id: &MerchantId) -> Result<merchant::Merchant, Problem> {
     ask("merchants.read", merchants.get(id)).await?.ok_or_else(|| Problem::not_found(format_args!("merchant {id}")))
-}
-
-/// A lifecycle, by name or as a whole.
-enum LifecycleChoice {
-    Preset(String),
-    Document(serde_json::Value),
-}
-
-impl LifecycleChoice {
-    fn lifecycle(self) -> Result<Lifecycle, Problem> {
-        let document = match self {
-            Self::Preset(name) => return Lifecycle::preset(&name).cloned().ok_or_else(unknown_lifecycle),
-            Self::Document(document) => document,
-        };
-        let lifecycle: Lifecycle =
-            serde_json::from_value(document).map_err(|error| invalid_lifecycle(vec![error.to_string()]))?;
-        let faults = lifecycle.faults();
-        if faults.is_empty() { Ok(lifecycle) } else { Err(invalid_lifecycle(faults)) }
-    }
-}
-
-impl Value for LifecycleChoice {
-    const NAME: &'static str = "LifecycleChoice";
-    const FORM: &'static str = "a preset's name, or a lifecycle";
-
-    fn schema() -> MetaSchema {
-        MetaSchema {
-            description: Some("A preset's name, or a whole lifecycle."),
-            one_of: vec![
-                MetaSchemaRef::Inline(Box::new(MetaSchema { max_length: Some(100), ..MetaSchema::new("string") })),
-                Checked::<Lifecycle>::schema_ref(),
-            ],
-            ..MetaSchema::ANY
-        }
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        Some(Self::Preset(text.to_owned()))
-    }
-
-    fn from_json(json: &serde_json::Value) -> Option<Self> {
-        match json {
-            serde_json::Value::String(name) => Self::from_text(name),
-            serde_json::Value::Object(_) => Some(Self::Document(json.clone())),
-            _ => None,
-        }
-    }
-}
-
-impl Written for LifecycleChoice {
-    fn to_json(&self) -> serde_json::Value {
-        match self {
-            Self::Preset(name) => name.as_str().into(),
-            Self::Document(document) => document.clone(),
-        }
-    }
-}
-
-fn invalid_lifecycle(faults: Vec<String>) -> Problem {
-    Problem::new(Kind::InvalidLifecycle, format!("Mend the lifecycle and put it again: {}.", faults.join("; ")))
-        .with(Members { faults: Some(faults), ..Members::default() })
-}
-
-fn unknown_lifecycle() -> Problem {
-    let presets: Vec<_> = Lifecycle::presets().iter().map(|preset| preset.name.as_str()).collect();
-    Problem::new(Kind::UnknownLifecycle, format!("The lifecycles are: {}.", presets.join(", ")))
-}
-
-pub(crate) struct LifecyclesApi;
-
-#[OpenApi(prefix_path = "/v1/lifecycles", tag = "Tag::Lifecycles")]
-impl LifecyclesApi {
-    /// List lifecycles
-    ///
-    /// The presets: which steps an order goes through, who moves it, when it may be cancelled.
-    #[oai(path = "/", method = "get", operation_id = "list_lifecycles")]
-    async fn list(&self) -> Json<List<Checked<Lifecycle>>> {
-        Json(Lifecycle::presets().iter().cloned().map(Checked).collect())
-    }
-
-    /// Read a lifecycle
-    #[oai(path = "/:name", method = "get", operation_id = "get_lifecycle")]
-    async fn get(
-        &self,
-        /// The lifecycle's name.
-        name: Path<Checked<LifecycleName>>,
-    ) -> Result<Json<Checked<Lifecycle>>, Refused<GetLifecycle>> {
-        let LifecycleName(name) = name.0.0;
-        let lifecycle = Lifecycle::preset(&name).cloned();
-        Ok(Json(Checked(lifecycle.ok_or_else(|| Problem::not_found("lifecycle of that name"))?)))
-    }
-}
-
-impl Value for Lifecycle {
-    const NAME: &'static str = "Lifecycle";
-    const FORM: &'static str = "a lifecycle";
-
-    fn schema() -> MetaSchema {
-        let described = |ty, description| {
-            MetaSchemaRef::Inline(Box::new(MetaSchema { description: Some(description), ..MetaSchema::new(ty) }))
-        };
-        MetaSchema {
-            description: Some("Which steps an order goes through, who moves it, when it may be cancelled."),
-            required: vec!["name", "payment", "stock", "delivery"],
-            properties: vec![
-                ("name", described("string", "What it is called.")),
-                (
-                    "payment",
-                    described(
-                        "object",
-                        "`method`: how its orders are paid; `deposit_window`: how long a deposit is waited for.",
-                    ),
-                ),
-                ("stock", described("object", "`take`: when stock is taken.")),
-                (
-                    "acceptance",
-                    described("object", "Whether the merchant accepts: `window`, and what happens `on_timeout`."),
-                ),
-                ("production", described("object", "Whether something is made: who says `start` and `finish`.")),
-                ("coupon", described("string", "When a coupon is issued: `before_delivery` or `after_delivery`.")),
-                (
-                    "receipt",
-                    described("object", "Whether the customer confirms: `window`, and what happens `on_timeout`."),
-                ),
-                ("delivery", described("object", "Who starts (`start`) and who completes (`complete`) the delivery.")),
-                ("cancellation", described("object", "Per role, the last status at which it may still cancel.")),
-                (
-                    "unwind",
-                    MetaSchemaRef::Inline(Box::new(MetaSchema {
-                        description: Some("The order of undoing, by context; absent: the reverse of doing."),
-                        items: Some(Box::new(String::schema_ref())),
-                        ..MetaSchema::new("array")
-                    })),
-                ),
-                ("steps", described("object", "Per step, how it is tried, where the default does not fit.")),
-            ],
-            ..MetaSchema::new("object")
-        }
-    }
-
-    fn from_text(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
-    }
-
-    fn from_json(json: &serde_json::Value) -> Option<Self> {
-        serde_json::from_value(json.clone()).ok()
-    }
-}
-
-impl Written for Lifecycle {
-    fn to_json(&self) -> serde_json::Value {
-        serde_json::to_value(self).expect("a test of `workflows` writes every preset as JSON")
-    }
 }

@@ -6,7 +6,7 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use workflows::merchant::Merchants;
-use workflows::stock::{self, ProductPut, Stock};
+use workflows::stock::{self, ProductPut, ProductQuery, Stock};
 use workflows::{Context, MerchantId, Sku};
 
 use crate::ask::{Unanswered, ask};
@@ -127,7 +127,8 @@ impl ProductsApi {
         merchant_id: Path<Checked<MerchantId>>,
     ) -> Result<Json<List<Product>>, Refused<ListProducts>> {
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
-        let products = ask("stock.products", self.stock.products(&merchant.id, &[])).await.map_err(unavailable)?;
+        let query = ProductQuery { merchant_id: merchant.id, skus: Vec::new() };
+        let products = ask("stock.products", self.stock.products(&query)).await.map_err(unavailable)?;
         Ok(Json(products.into_iter().map(Product::from).collect()))
     }
 
@@ -141,9 +142,9 @@ impl ProductsApi {
         sku: Path<Checked<Sku>>,
     ) -> Result<Json<Product>, Refused<GetProduct>> {
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
-        let skus = [sku.0.0];
-        let products = ask("stock.products", self.stock.products(&merchant.id, &skus)).await.map_err(unavailable)?;
-        let [sku] = skus;
+        let sku = sku.0.0;
+        let query = ProductQuery { merchant_id: merchant.id, skus: vec![sku.clone()] };
+        let products = ask("stock.products", self.stock.products(&query)).await.map_err(unavailable)?;
         let product = products.into_iter().next();
         Ok(Json(product.ok_or_else(|| Problem::not_found(format_args!("product {sku}")))?.into()))
     }

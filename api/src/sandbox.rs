@@ -1,4 +1,4 @@
-//! `/v1/sandbox`: makes built-in providers misbehave. Exists in local mode only.
+//! `/v1/sandbox`: makes built-in providers misbehave, also those in processes of their own. Exists in local mode only.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 use workflows::Context;
 use workflows::sandbox::{Mode, Sandbox};
 
+use crate::ask::ask;
 use crate::body::Body;
 use crate::json::ContextName;
 use crate::kind::Kind;
@@ -20,7 +21,7 @@ pub(crate) struct SandboxApi {
 }
 
 refusals! {
-    PutSandbox: InvalidRequest, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType;
+    PutSandbox: InvalidRequest, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UpstreamUnavailable;
 }
 
 /// How a built-in provider behaves, for its activities and for its queries.
@@ -43,19 +44,22 @@ enum ModeName {
     Slow,
 }
 
-/// How each built-in provider behaves.
+/// How each built-in provider behaves; one in a process of its own is absent while it does not say.
 #[derive(Object)]
+#[oai(skip_serializing_if_is_none)]
 struct SandboxModes {
     /// The payment provider.
-    payment: SandboxMode,
+    payment: Option<SandboxMode>,
     /// The stock provider.
-    stock: SandboxMode,
+    stock: Option<SandboxMode>,
     /// The delivery provider.
-    delivery: SandboxMode,
+    delivery: Option<SandboxMode>,
     /// The kitchen provider.
-    kitchen: SandboxMode,
+    kitchen: Option<SandboxMode>,
     /// The promotion provider.
-    promotion: SandboxMode,
+    promotion: Option<SandboxMode>,
+    /// The notification provider.
+    notification: Option<SandboxMode>,
 }
 
 #[OpenApi(prefix_path = "/v1/sandbox", tag = "Tag::Sandbox")]
@@ -63,12 +67,12 @@ impl SandboxApi {
     /// Read the modes
     #[oai(path = "/", method = "get", operation_id = "get_sandbox")]
     async fn get(&self) -> Json<SandboxModes> {
-        Json(self.modes())
+        Json(self.modes().await)
     }
 
     /// Set a provider's mode
     ///
-    /// From now on, until it is set again or the process ends.
+    /// From now on, until it is set again or the provider's process ends.
     #[oai(path = "/:context", method = "put", operation_id = "put_sandbox")]
     async fn put(
         &self,
@@ -76,22 +80,28 @@ impl SandboxApi {
         context: Path<ContextName>,
         body: Body<SandboxMode>,
     ) -> Result<Json<SandboxModes>, Refused<PutSandbox>> {
-        let mode = Mode::try_from(body.0)?;
-        self.sandbox.set_mode(context.0.into(), mode);
-        Ok(Json(self.modes()))
+        let (context, mode) = (context.0.into(), Mode::try_from(body.0)?);
+        let set = self.sandbox.set_mode(context, mode);
+        ask("sandbox.set_mode", set).await.map_err(|unanswered| unanswered.by(context))?;
+        Ok(Json(self.modes().await))
     }
 }
 
 impl SandboxApi {
-    fn modes(&self) -> SandboxModes {
-        let mode = |context| self.sandbox.mode(context).into();
-        SandboxModes {
-            payment: mode(Context::Payment),
-            stock: mode(Context::Stock),
-            delivery: mode(Context::Delivery),
-            kitchen: mode(Context::Kitchen),
-            promotion: mode(Context::Promotion),
-        }
+    async fn modes(&self) -> SandboxModes {
+        let (payment, stock, delivery, kitchen, promotion, notification) = tokio::join!(
+            self.mode(Context::Payment),
+            self.mode(Context::Stock),
+            self.mode(Context::Delivery),
+            self.mode(Context::Kitchen),
+            self.mode(Context::Promotion),
+            self.mode(Context::Notification)
+        );
+        SandboxModes { payment, stock, delivery, kitchen, promotion, notification }
+    }
+
+    async fn mode(&self, context: Context) -> Option<SandboxMode> {
+        ask("sandbox.mode", self.sandbox.mode(context)).await.ok().map(SandboxMode::from)
     }
 }
 

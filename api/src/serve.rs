@@ -9,7 +9,8 @@ use poem::web::{LocalAddr, RemoteAddr};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 
-use crate::{Deps, app};
+use crate::orders::Live;
+use crate::{Deps, app_with};
 
 /// Out of file descriptors, most likely: trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +29,14 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let acceptor = Prompt(TcpAcceptor::from_tokio(listener)?);
     let server = Server::new_with_acceptor(acceptor).idle_timeout(IDLE_TIMEOUT);
-    server.run_with_graceful_shutdown(app(deps), shutdown, Some(grace)).await
+    let live = Live::new(deps.orders.clone());
+    let streams = live.clone();
+    let shutdown = async move {
+        shutdown.await;
+        // They would go on for ever.
+        streams.end();
+    };
+    server.run_with_graceful_shutdown(app_with(deps, live), shutdown, Some(grace)).await
 }
 
 /// Sends every answer at once instead of waiting for more to send with it.

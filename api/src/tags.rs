@@ -12,8 +12,12 @@ pub(crate) enum Tag {
     Products,
     /// How orders live, as data.
     Lifecycles,
+    /// Where a merchant's own system is told what becomes of its orders. Requests are signed as Standard Webhooks has it.
+    Webhooks,
     /// The contexts' own data. A context that is down answers 503 here while orders go on.
     Contexts,
+    /// How the orders stand.
+    Dashboard,
     /// How this instance feels.
     Health,
     /// Make built-in providers misbehave. In local mode only.

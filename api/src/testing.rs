@@ -1,26 +1,25 @@
 //! What the tests of this crate stand on: ports in memory, and an engine that does as it is told.
 
-use std::collections::BTreeMap;
+mod ports;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::web::{Data, Json, Path};
 use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, post};
 use serde_json::{Value, json};
-use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
-use workflows::merchant::{Merchant, MerchantPut, Merchants};
-use workflows::order::PlaceOrder;
-use workflows::order::{Entry, Event, Fact, OrderBook, OrderFilter, Recorded, Rejection};
-use workflows::payment::{Charge, Charged, Due, Payment, Payments};
-use workflows::promotion::{Coupon, CouponRequest, Promotions};
-use workflows::provider::Undo;
-use workflows::sandbox::{Mode, Sandbox};
-use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
-use workflows::{Context, MerchantId, Order, OrderId, ProviderError, Sku, Step};
+use tokio::sync::watch;
+use workflows::merchant::Merchant;
+use workflows::notification::{Message, Notification, Webhook};
+use workflows::order::command::Verdict;
+use workflows::order::{Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
+use workflows::sandbox::Mode;
+use workflows::stock::Product;
+use workflows::{Context, MerchantId, OrderId, PaymentMethod, ProviderError, Sku, Step, WebhookName};
 
 use crate::{Deps, Engine, app};
 
@@ -45,10 +44,31 @@ pub(crate) struct World {
 
 pub(crate) struct State {
     events: Mutex<BTreeMap<OrderId, Vec<Event>>>,
+    /// The events of all orders, as they were written.
+    feed: Mutex<Vec<Event>>,
     merchants: Mutex<BTreeMap<MerchantId, Merchant>>,
     products: Mutex<BTreeMap<(MerchantId, Sku), Product>>,
+    webhooks: Mutex<BTreeMap<(MerchantId, WebhookName), Webhook>>,
+    /// What there is to list, newest first.
+    pub messages: Mutex<Vec<Message>>,
+    pub notifications: Mutex<Vec<Notification>>,
+    pub troubles: Mutex<BTreeMap<OrderId, Trouble>>,
+    pub dashboard: Mutex<Dashboard>,
+    /// What was asked of the dashboard last.
+    pub dashboard_query: Mutex<Option<DashboardQuery>>,
+    /// The rows with which the engine's admin API answers; without them it fails.
+    pub invocations: Mutex<Option<Vec<Value>>>,
     modes: Mutex<BTreeMap<Context, Mode>>,
+    /// Providers in processes of their own, which are gone.
+    pub gone: Mutex<BTreeSet<Context>>,
     fate: Mutex<Fate>,
+    /// The engine's answer to every command; without one it fails.
+    verdict: Mutex<Option<Verdict>>,
+    /// What becomes true of the order while the engine is asked the next command.
+    pub meanwhile: Mutex<Vec<(Step, Fact)>>,
+    /// What the engine was sent beside orders: the path of the ingress, and the body.
+    sent: Mutex<Vec<(String, Value)>>,
+    written: watch::Sender<u64>,
 }
 
 impl World {
@@ -76,6 +96,18 @@ impl World {
         *locked(&self.state.fate) = fate;
     }
 
+    /// What the engine says to the next commands.
+    pub(crate) fn set_verdict(&self, verdict: Verdict) {
+        *locked(&self.state.verdict) = Some(verdict);
+    }
+
+    /// Places an order, which has to stand; its id.
+    pub(crate) async fn placed(&self, order: Value) -> OrderId {
+        let answer = self.post("/v1/orders", &[], order).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["id"].as_str().and_then(|id| id.parse().ok()).expect("an order id")
+    }
+
     pub(crate) async fn send(&self, request: Request) -> Answer {
         let response = self.app.get_response(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -89,6 +121,10 @@ impl World {
 
     pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         self.send(request(Method::PUT, path).content_type("application/json").body(body.to_string())).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(request(Method::DELETE, path).finish()).await
     }
 
     pub(crate) async fn post(&self, path: &str, headers: &[(&str, &str)], body: Value) -> Answer {
@@ -106,7 +142,9 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         stock: state.clone(),
         deliveries: state.clone(),
         promotions: state.clone(),
-        engine: Engine::new(engine_url).expect("a URL"),
+        notifications: state.clone(),
+        engine: Engine::new(engine_url, engine_url).expect("URLs"),
+        stuck_after: Duration::from_secs(30),
         sandbox: Some(state.clone()),
     }
 }
@@ -118,6 +156,10 @@ async fn engine(state: Arc<State>) -> String {
     let ingress = Route::new()
         .at("/restate/send/order/:id/run", post(run))
         .at("/restate/call/order/:id/placement", post(placement))
+        .at("/restate/call/order/:id/command", post(command))
+        .at("/restate/send/message/:key/replay", post(take))
+        .at("/restate/send/late_deposit/:id/give_back", post(take))
+        .at("/query", post(query))
         .at("/restate/health", poem::endpoint::make_sync(|_| StatusCode::OK))
         .data(state);
     let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).expect("bound");
@@ -168,7 +210,7 @@ impl Answer {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -176,10 +218,23 @@ impl State {
     pub(crate) fn new() -> Self {
         Self {
             events: Mutex::default(),
+            feed: Mutex::default(),
             merchants: Mutex::default(),
             products: Mutex::default(),
+            webhooks: Mutex::default(),
+            messages: Mutex::default(),
+            notifications: Mutex::default(),
+            troubles: Mutex::default(),
+            dashboard: Mutex::default(),
+            dashboard_query: Mutex::default(),
+            invocations: Mutex::default(),
             modes: Mutex::default(),
+            gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
+            verdict: Mutex::default(),
+            meanwhile: Mutex::default(),
+            sent: Mutex::default(),
+            written: watch::Sender::new(0),
         }
     }
 
@@ -187,31 +242,70 @@ impl State {
         locked(&self.events).len()
     }
 
+    /// What the engine was sent beside orders, since this was asked last.
+    pub(crate) fn take_sent(&self) -> Vec<(String, Value)> {
+        std::mem::take(&mut locked(&self.sent))
+    }
+
+    /// Something becomes true of an order that stands.
+    pub(crate) fn write(&self, id: &OrderId, facts: impl IntoIterator<Item = (Step, Fact)>) {
+        self.write_elsewhere(id, facts);
+        self.written.send_modify(|writes| *writes += 1);
+    }
+
+    /// The same, by another process.
+    pub(crate) fn write_elsewhere(&self, id: &OrderId, facts: impl IntoIterator<Item = (Step, Fact)>) {
+        let mut books = locked(&self.events);
+        let events = books.get_mut(id).expect("an order");
+        for ((step, fact), number) in facts.into_iter().zip(events.len() + 1..) {
+            let number = u32::try_from(number).expect("few");
+            let event = Event { order_id: id.clone(), number, at: at(), step, fact };
+            locked(&self.feed).push(event.clone());
+            events.push(event);
+        }
+    }
+
+    /// How many wait to hear that something is written.
+    pub(crate) fn followers(&self) -> usize {
+        self.written.receiver_count()
+    }
+
+    fn behaves(&self, context: Context) -> Mode {
+        locked(&self.modes).get(&context).copied().unwrap_or(Mode::Up)
+    }
+
     fn up(&self, context: Context) -> Result<(), ProviderError> {
-        if self.mode(context) == Mode::Up { Ok(()) } else { Err(ProviderError::unavailable("the sandbox says so")) }
+        if self.behaves(context) == Mode::Up { Ok(()) } else { Err(ProviderError::unavailable("the sandbox says so")) }
     }
 
     /// As the real book: an order is placed once.
     fn add(&self, id: &OrderId, facts: Vec<Fact>) {
         locked(&self.events).entry(id.clone()).or_insert_with(|| {
             let numbered = (1..).zip(facts);
-            numbered
+            let events: Vec<_> = numbered
                 .map(|(number, fact)| Event { order_id: id.clone(), number, at: at(), step: Step::OrderPlace, fact })
-                .collect()
+                .collect();
+            locked(&self.feed).extend(events.iter().cloned());
+            events
         });
+        self.written.send_modify(|writes| *writes += 1);
     }
 }
 
-fn at() -> DateTime<Utc> {
+pub(crate) fn at() -> DateTime<Utc> {
     DateTime::from_timestamp(1_769_851_800, 0).expect("in range")
 }
 
 #[handler]
 async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order): Json<PlaceOrder>) -> Response {
     let id: OrderId = id.parse().expect("an order id");
+    let method = order.placement.payment_method;
     let mut facts = vec![Fact::OrderPlaced(Box::new(order.placement))];
     let fate = locked(&state.fate).clone();
     match fate {
+        Fate::Stands if method == PaymentMethod::Deposit => {
+            facts.push(Fact::DepositRequested { payment_id: id.payment() });
+        }
         Fate::Stands => facts.extend([
             Fact::StockReserved,
             Fact::PaymentApproved { payment_id: id.payment() },
@@ -224,8 +318,44 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
         Fate::Hangs => std::future::pending().await,
     }
     state.add(&id, facts);
+    taken()
+}
+
+fn taken() -> Response {
     let taken = json!({"invocationId": "inv_1", "status": "Accepted"}).to_string();
     Response::builder().status(StatusCode::ACCEPTED).header("x-restate-id", "inv_1").body(taken)
+}
+
+#[handler]
+async fn take(request: &Request, Json(body): Json<Value>, Data(state): Data<&Arc<State>>) -> Response {
+    if matches!(*locked(&state.fate), Fate::Fails) {
+        return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish();
+    }
+    locked(&state.sent).push((request.uri().path().to_owned(), body));
+    taken()
+}
+
+#[handler]
+async fn query(Data(state): Data<&Arc<State>>) -> Response {
+    match locked(&state.invocations).clone() {
+        Some(rows) => {
+            Response::builder().content_type("application/json").body(json!({ "rows": rows }).to_string())
+        }
+        None => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
+    }
+}
+
+#[handler]
+async fn command(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Response {
+    let meanwhile = std::mem::take(&mut *locked(&state.meanwhile));
+    state.write(&id.parse().expect("an order id"), meanwhile);
+    match *locked(&state.verdict) {
+        Some(verdict) => {
+            let verdict = serde_json::to_string(&verdict).expect("serialises");
+            Response::builder().header("x-restate-id", "inv_3").content_type("application/json").body(verdict)
+        }
+        None => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
+    }
 }
 
 #[handler]
@@ -235,167 +365,4 @@ async fn placement(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Re
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Response::builder().header("x-restate-id", "inv_2").body(Body::empty())
-}
-
-#[async_trait]
-impl OrderBook for State {
-    fn now(&self) -> DateTime<Utc> {
-        at()
-    }
-
-    async fn record(&self, _: Entry<'_>) -> Result<Recorded, ProviderError> {
-        Err(ProviderError::impossible("the API records nothing"))
-    }
-
-    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {
-        let events = locked(&self.events).get(id).cloned().unwrap_or_default();
-        Ok(events.into_iter().filter(|event| event.number > after).take(limit as usize).collect())
-    }
-
-    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        Ok(locked(&self.events).get(id).and_then(Order::from_events))
-    }
-
-    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
-        let mut orders: Vec<_> = locked(&self.events).values().filter_map(Order::from_events).collect();
-        orders.retain(|order| filter.status.is_none_or(|status| order.status == status));
-        orders.reverse();
-        if let Some((_, beyond)) = &filter.beyond {
-            orders.retain(|order| order.id < *beyond);
-        }
-        orders.truncate(filter.limit as usize);
-        Ok(orders)
-    }
-}
-
-#[async_trait]
-impl Merchants for State {
-    async fn put(&self, put: &MerchantPut) -> Result<(Merchant, bool), ProviderError> {
-        let MerchantPut { id, name, currency, lifecycle } = put.clone();
-        let merchant = Merchant { id, name, currency, lifecycle, created_at: at(), updated_at: at() };
-        let before = locked(&self.merchants).insert(merchant.id.clone(), merchant.clone());
-        Ok((merchant, before.is_none()))
-    }
-
-    async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
-        Ok(locked(&self.merchants).get(id).cloned())
-    }
-
-    async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {
-        Ok(locked(&self.merchants).values().cloned().collect())
-    }
-}
-
-#[async_trait]
-impl Stock for State {
-    async fn reserve(&self, _: &OrderId, _: &MerchantId, _: &[Wanted]) -> Result<Reserved, ProviderError> {
-        Err(ProviderError::impossible("the API reserves nothing"))
-    }
-
-    async fn release(&self, _: &OrderId) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn commit(&self, _: &OrderId) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn restock(&self, _: &OrderId) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn put_product(&self, product: &Product) -> Result<ProductPut, ProviderError> {
-        self.up(Context::Stock)?;
-        if product.on_hand.is_some_and(|on_hand| on_hand < 2) {
-            return Ok(ProductPut::BelowReserved { reserved: 2 });
-        }
-        let key = (product.merchant_id.clone(), product.sku.clone());
-        locked(&self.products).insert(key, product.clone());
-        Ok(ProductPut::Saved(product.clone()))
-    }
-
-    async fn products(&self, merchant_id: &MerchantId, skus: &[Sku]) -> Result<Vec<Product>, ProviderError> {
-        match self.mode(Context::Stock) {
-            Mode::Slow { delay_ms } => tokio::time::sleep(Duration::from_millis(delay_ms.into())).await,
-            _ => self.up(Context::Stock)?,
-        }
-        let products = locked(&self.products).values().cloned().collect::<Vec<_>>();
-        let wanted = |product: &Product| skus.is_empty() || skus.contains(&product.sku);
-        Ok(products.into_iter().filter(|product| product.merchant_id == *merchant_id && wanted(product)).collect())
-    }
-}
-
-#[async_trait]
-impl Payments for State {
-    async fn charge(&self, _: &Charge) -> Result<Charged, ProviderError> {
-        Err(ProviderError::impossible("the API charges nothing"))
-    }
-
-    async fn refund(&self, _: &Due) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn open_deposit(&self, _: &Due) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn close_deposit(&self, _: &Due) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn confirm_deposit(&self, _: &Due) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn payments(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Payment>, ProviderError> {
-        self.up(Context::Payment).map(|()| Vec::new())
-    }
-}
-
-#[async_trait]
-impl Deliveries for State {
-    async fn request(&self, _: &DeliveryRequest) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn start(&self, _: &OrderId) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn complete(&self, _: &OrderId) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn cancel(&self, _: &OrderId) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn deliveries(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Delivery>, ProviderError> {
-        self.up(Context::Delivery).map(|()| Vec::new())
-    }
-}
-
-#[async_trait]
-impl Promotions for State {
-    async fn issue(&self, _: &CouponRequest) -> Result<(), ProviderError> {
-        Ok(())
-    }
-
-    async fn revoke(&self, _: &OrderId) -> Result<Undo, ProviderError> {
-        Ok(Undo::Nothing)
-    }
-
-    async fn coupons(&self, _: Option<&OrderId>, _: u32) -> Result<Vec<Coupon>, ProviderError> {
-        self.up(Context::Promotion).map(|()| Vec::new())
-    }
-}
-
-impl Sandbox for State {
-    fn mode(&self, context: Context) -> Mode {
-        locked(&self.modes).get(&context).copied().unwrap_or(Mode::Up)
-    }
-
-    fn set_mode(&self, context: Context, mode: Mode) {
-        locked(&self.modes).insert(context, mode);
-    }
 }

@@ -1,6 +1,14 @@
 //! The front as a whole, over ports in memory: what needs an engine that misbehaves, or none. What orders go through is
 //! tested in `tests/it`, over the real engine.
 
+mod dashboard;
+mod deposits;
+mod lifecycles;
+mod notifications;
+mod streams;
+mod webhooks;
+mod workflow;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +18,7 @@ use serde_json::{Value as Json, json};
 use workflows::Context;
 use workflows::order::Rejection;
 
-use crate::testing::{Fate, State, World, deps, order, request};
+use crate::testing::{Fate, State, World, deps, locked, order, request};
 use crate::{openapi, serve};
 
 #[test]
@@ -30,8 +38,13 @@ fn the_routes_are_these() {
         GET    /livez  livez\n\
         GET    /readyz  readyz\n\
         GET    /v1/coupons  list_coupons\n\
+        GET    /v1/dashboard  get_dashboard\n\
+        GET    /v1/dashboard  get_dashboard\n\
         GET    /v1/deliveries  list_deliveries\n\
+        GET    /v1/events  list_events\n\
+        GET    /v1/events  list_events\n\
         GET    /v1/lifecycles  list_lifecycles\n\
+        POST   /v1/lifecycles/preview  preview_lifecycle\n\
         GET    /v1/lifecycles/{name}  get_lifecycle\n\
         GET    /v1/merchants  list_merchants\n\
         GET    /v1/merchants/{merchant_id}  get_merchant\n\
@@ -39,10 +52,19 @@ fn the_routes_are_these() {
         GET    /v1/merchants/{merchant_id}/products  list_products\n\
         GET    /v1/merchants/{merchant_id}/products/{sku}  get_product\n\
         PUT    /v1/merchants/{merchant_id}/products/{sku}  put_product\n\
+        GET    /v1/merchants/{merchant_id}/webhooks  list_webhooks\n\
+        DELETE /v1/merchants/{merchant_id}/webhooks/{name}  delete_webhook\n\
+        GET    /v1/merchants/{merchant_id}/webhooks/{name}  get_webhook\n\
+        PUT    /v1/merchants/{merchant_id}/webhooks/{name}  put_webhook\n\
+        GET    /v1/merchants/{merchant_id}/webhooks/{name}/deliveries  list_webhook_deliveries\n\
+        POST   /v1/merchants/{merchant_id}/webhooks/{name}/deliveries/{delivery_id}/replay  replay_webhook_delivery\n\
+        GET    /v1/notifications  list_notifications\n\
         GET    /v1/orders  list_orders\n\
         POST   /v1/orders  place_order\n\
         GET    /v1/orders/{order_id}  get_order\n\
         GET    /v1/orders/{order_id}/events  list_order_events\n\
+        GET    /v1/orders/{order_id}/workflow  get_order_workflow\n\
+        GET    /v1/orders/{order_id}/workflow  get_order_workflow\n\
         POST   /v1/orders/{order_id}/{command}  command_order\n\
         GET    /v1/payments  list_payments\n\
         GET    /v1/sandbox  get_sandbox\n\
@@ -57,10 +79,24 @@ fn the_routes_are_these() {
 fn the_document_says_that_unknown_fields_are_refused() {
     let document: Json = serde_json::from_str(&openapi(true)).expect("JSON");
     let schemas = &document["components"]["schemas"];
-    for request in ["PlaceOrder", "OrderLine", "Customer", "PayBy", "ExpectedTotal", "ProductBody", "SandboxMode"] {
+    for request in
+        ["PlaceOrder", "OrderLine", "Customer", "PayBy", "ExpectedTotal", "ProductBody", "SandboxMode", "WebhookBody"]
+    {
         assert_eq!(schemas[request]["additionalProperties"], false, "{request}");
     }
     assert!(schemas["Order"]["additionalProperties"].is_null());
+}
+
+#[test]
+fn no_body_may_be_null() {
+    let document: Json = serde_json::from_str(&openapi(true)).expect("JSON");
+    for operation in document["paths"].as_object().expect("paths").values().flat_map(|path| path.as_object()).flatten()
+    {
+        let schema = &operation.1["requestBody"]["content"]["application/json; charset=utf-8"]["schema"];
+        let name = schema["$ref"].as_str().map(|name| name.trim_start_matches('#'));
+        let schema = name.and_then(|name| document.pointer(name)).unwrap_or(schema);
+        assert_ne!(schema["nullable"], true, "{}", operation.1["operationId"]);
+    }
 }
 
 #[test]
@@ -373,7 +409,7 @@ async fn an_order_is_paid_as_its_merchant_wants_it() {
 async fn only_documented_parameters_are_taken() {
     let world = World::new().await;
     for (path, said) in [
-        ("/v1/orders?stuck=true", "`stuck`"),
+        ("/v1/orders?lost=true", "`lost`"),
         ("/v1/orders?limit=1&limit=2", "`limit` is not as documented: given more than once"),
         ("/v1/orders?status=lost", "`status` is not as documented: expected one of placed, awaiting_deposit, paid"),
         ("/v1/merchants?x", "`x`"),
@@ -403,9 +439,12 @@ async fn a_name_that_the_caller_chooses_is_wrong_rather_than_not_there() {
 #[tokio::test]
 async fn a_context_that_is_down_is_down_for_itself_only() {
     let world = World::new().await;
-    for (context, path) in
-        [("payment", "/v1/payments"), ("delivery", "/v1/deliveries"), ("stock", "/v1/merchants/sauce-shop/products")]
-    {
+    for (context, path) in [
+        ("payment", "/v1/payments"),
+        ("delivery", "/v1/deliveries"),
+        ("notification", "/v1/notifications"),
+        ("stock", "/v1/merchants/sauce-shop/products"),
+    ] {
         assert_eq!(world.get(path).await.status, 200);
         let modes = world.put(&format!("/v1/sandbox/{context}"), json!({"mode": "down"})).await;
         assert_eq!(modes.body[context], json!({"mode": "down"}));
@@ -419,6 +458,20 @@ async fn a_context_that_is_down_is_down_for_itself_only() {
         world.put("/v1/sandbox/stock", wrong).await.is_problem(400, "invalid-request");
     }
     world.put("/v1/sandbox/weather", json!({"mode": "up"})).await.is_problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_switch_in_a_process_that_is_gone_cannot_be_set() {
+    let world = World::new().await;
+    locked(&world.state.gone).insert(Context::Kitchen);
+    let answer = world.put("/v1/sandbox/kitchen", json!({"mode": "down"})).await;
+    answer.is_problem(503, "upstream-unavailable");
+    assert_eq!(answer.body["context"], "kitchen");
+    // That says nothing of the others.
+    let set = world.put("/v1/sandbox/payment", json!({"mode": "slow", "delay_ms": 20})).await;
+    assert_eq!((set.status.as_u16(), &set.body["payment"]["delay_ms"]), (200, &json!(20)));
+    let modes = world.get("/v1/sandbox").await.body;
+    assert_eq!((modes.get("kitchen"), &modes["notification"]), (None, &json!({"mode": "up"})));
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::Value as Json;
-use workflows::{CouponId, Currency, DeliveryId, MerchantId, OrderId, PaymentId, Sku};
+use workflows::{
+    CouponId, Currency, DeliveryId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku, WebhookName,
+};
 
 /// What can be read from JSON, a path, a query or a header.
 pub(crate) trait Value: Sized + Send + Sync {
@@ -148,6 +150,27 @@ text!(
     "cpn_0197f3a0c5d27cc2a1b2c3d4e5f60718"
 );
 text!(
+    NotificationId,
+    "notification id",
+    "ntf_, 32 hexadecimal digits, an underscore and a number",
+    "^ntf_[0-9a-f]{32}_[1-9][0-9]{0,9}$",
+    "ntf_0197f3a0c5d27cc2a1b2c3d4e5f60718_4"
+);
+text!(
+    MessageId,
+    "delivery id",
+    "a notification id, a dot and a channel",
+    "^ntf_[0-9a-f]{32}_[1-9][0-9]{0,9}\\.(log|template|webhook-[a-z0-9][a-z0-9-]{0,62})$",
+    "ntf_0197f3a0c5d27cc2a1b2c3d4e5f60718_4.webhook-erp"
+);
+text!(
+    WebhookName,
+    "webhook name",
+    "1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
+    "^[a-z0-9][a-z0-9-]{0,62}$",
+    "erp"
+);
+text!(
     MerchantId,
     "merchant id",
     "1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
@@ -264,6 +287,7 @@ whole!(OnHand(i64), "on_hand", 0 to 1_000_000_000, 100);
 whole!(DelayMs(u32), "delay_ms", 0 to 60_000, 500);
 whole!(Limit(u32), "limit", 1 to 200, 50);
 whole!(EventNumber(u32), "event number", 0 to 4_294_967_295, 0);
+whole!(Position(u64), "position", 0 to 9_007_199_254_740_991, 0);
 
 impl Limit {
     pub(crate) fn of_50() -> Checked<Self> {
@@ -276,6 +300,13 @@ impl Limit {
 }
 
 impl EventNumber {
+    /// Before the first event.
+    pub(crate) fn none() -> Checked<Self> {
+        Checked(Self(0))
+    }
+}
+
+impl Position {
     /// Before the first event.
     pub(crate) fn none() -> Checked<Self> {
         Checked(Self(0))

@@ -41,25 +41,3 @@ async fn unknown_orders_and_commands_are_not_found() {
     let _ = shop.jumun.command(&id, "teleport").await.problem(404, "not-found");
     let _ = shop.jumun.command("nonsense", "cancel").await.problem(404, "not-found");
 }
-
-#[tokio::test]
-async fn of_a_handover_and_the_engines_cancel_exactly_one_wins() {
-    let shop = Shop::open(shared().await).await;
-    let mut closed = 0;
-    for _ in 0..20 {
-        let id = shop.placed().await;
-        shop.reaches(&id, "in_delivery").await;
-        let (answer, ()) =
-            futures::join!(shop.jumun.command(&id, "complete-delivery"), shop.jumun.cancel_in_engine(&id));
-        let (end, entries) = if answer.status == 200 {
-            closed += 1;
-            ("closed", &["charge"][..])
-        } else {
-            let _ = answer.problem(409, "command-not-allowed");
-            ("cancelled", &["charge", "refund"][..])
-        };
-        shop.reaches(&id, end).await;
-        assert_eq!(shop.jumun.entries(&id).await, entries);
-    }
-    assert_eq!(shop.shelf("chili").await, (100 - closed, 0, 100 - closed));
-}

@@ -1,8 +1,9 @@
 //! `kill -9` at any moment loses nothing and repeats nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use activities::{Activities, Modes, Store};
+use activities::{Activities, Modes, NotificationSettings, Store};
 use serde_json::{Value, json};
 use tests::{Answer, DEADLINE, Jumun, Setup, Shop, until};
 use workflows::order::OrderFilter;
@@ -20,7 +21,7 @@ async fn killing_jumun_loses_nothing() {
     place_until(&shop, async || jumun.kill()).await;
 
     let again = setup.start().await;
-    everything_ends(&setup, Shop { jumun: &again, merchant_id: shop.merchant_id }).await;
+    everything_ends(&setup, shop.within(&again)).await;
 }
 
 #[tokio::test]
@@ -128,7 +129,10 @@ async fn open_workflows(jumun: &Jumun) -> Vec<Value> {
 async fn views_are_what_their_events_tell(setup: &Setup) {
     let url = format!("surrealkv://{}?sync=every", setup.data_dir().join("store").display());
     let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
-    let book = Activities::open(&store, Modes::default().into()).await.expect("opens").orders;
+    let (payment_store, remote) = (None, BTreeMap::new());
+    let (notifications, modes) = (NotificationSettings::default(), Arc::new(Modes::default()));
+    let setup = activities::Setup { store, payment_store, remote, notifications, modes };
+    let book = Activities::open(&setup).await.expect("opens").orders;
     let orders = book.orders(&OrderFilter { limit: 1000, ..OrderFilter::default() }).await.expect("lists");
     assert!(orders.len() >= ORDERS);
     for order in orders {

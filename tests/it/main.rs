@@ -1,30 +1,29 @@
-//! Behaviour over HTTP, against the real engine and the embedded store. Tests that break nothing share one system;
-//! each that takes a provider or a process down has a system of its own.
+//! Behaviour over HTTP, against the real engine and the embedded store. Tests that break nothing share one system; each
+//! that takes a provider or a process down has a system to itself.
+
+#![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
 mod bad_input;
 mod cancel;
 mod commands;
 mod contract;
 mod crash;
-mod failures;
+mod demo;
 mod faults;
-mod food_delivery;
 mod idempotency;
+mod killed_providers;
+mod lifecycles;
 mod listings;
 mod merchants;
-mod pizza;
-mod placing;
-mod shopping_mall;
+mod one_process;
+mod races;
+mod seven_processes;
 mod start;
-mod street12;
+mod streams;
 mod structure;
 mod sweep;
+mod templates;
+mod watching;
+mod webhooks;
 
-use tests::Jumun;
-use tokio::sync::OnceCell;
-
-/// The system that tests share. It stops when the test process ends.
-async fn shared() -> &'static Jumun {
-    static SHARED: OnceCell<Jumun> = OnceCell::const_new();
-    SHARED.get_or_init(Jumun::ephemeral).await
-}
+use one_process::shared;

@@ -1,4 +1,4 @@
-//! Merchants, their products, and the lifecycles.
+//! Merchants and their products.
 
 use serde_json::json;
 use tests::Shop;
@@ -68,45 +68,4 @@ async fn products_without_stock_are_never_short() {
     let _ = jumun.put("/v1/merchants/nobody/products/a", &product).await.problem(404, "not-found");
     let missing = format!("/v1/merchants/{}/products/no-such-thing", shop.merchant_id);
     let _ = jumun.get(&missing).await.problem(404, "not-found");
-}
-
-#[tokio::test]
-async fn lifecycles_can_be_read() {
-    let jumun = shared().await;
-    let listed = jumun.get("/v1/lifecycles").await.ok();
-    let one = jumun.get("/v1/lifecycles/sauce-shop").await.ok();
-    assert!(listed["items"].as_array().expect("a list").contains(&one));
-    assert_eq!(one["payment"]["method"], "card");
-    assert_eq!(one["cancellation"]["customer"], "paid");
-    let _ = jumun.get("/v1/lifecycles/none").await.problem(404, "not-found");
-}
-
-#[tokio::test]
-async fn a_merchant_writes_a_lifecycle_of_its_own() {
-    let jumun = shared().await;
-    let shop = Shop::open(jumun).await;
-    let path = format!("/v1/merchants/{}", shop.merchant_id);
-    let mut lifecycle = jumun.get("/v1/lifecycles/food-delivery").await.ok();
-    lifecycle["name"] = json!("impatient");
-    lifecycle["acceptance"]["window"] = json!("1s");
-    lifecycle["steps"] = json!({ "payment.charge": {
-        "attempt_timeout_ms": 500, "first_delay_ms": 50, "factor": 1.0, "longest_delay_ms": 50, "give_up_after_ms": 2000
-    } });
-    let mut merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": lifecycle });
-    assert_eq!(jumun.put(&path, &merchant).await.ok()["lifecycle"], "impatient");
-    // Its own window, and its own patience: a payment of four seconds, which others wait for, is given up.
-    let id = shop.placed().await;
-    assert_eq!(shop.reaches(&id, "rejected").await["lifecycle"], "impatient");
-    let _ = shop.place("tok_slow_4000", 1).await.problem(503, "try-again-later");
-
-    merchant["lifecycle"]["acceptance"]["window"] = json!("0s");
-    merchant["lifecycle"]["unwind"] = json!(["payment"]);
-    merchant["lifecycle"]["cancellation"]["customer"] = json!("delivered");
-    let problem = jumun.put(&path, &merchant).await.problem(422, "invalid-lifecycle");
-    assert_eq!(problem["faults"].as_array().map(Vec::len), Some(4), "{problem:#?}");
-    merchant["lifecycle"] = json!({ "name": "half" });
-    let _ = jumun.put(&path, &merchant).await.problem(422, "invalid-lifecycle");
-    merchant["lifecycle"] = json!(7);
-    let _ = jumun.put(&path, &merchant).await.problem(400, "invalid-request");
-    assert_eq!(jumun.get(&path).await.ok()["lifecycle"], "impatient");
 }

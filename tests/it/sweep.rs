@@ -1,11 +1,9 @@
 //! Every lifecycle with a fault in every step, forward and back. The steps are taken from the list of all steps, so that
 //! a new one takes part without anything new here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::Value;
-use tests::{Fault, Faults, Jumun, Place, Shop, expect_order, until};
+use tests::{Fault, Faults, Jumun, Place, Shop, life};
 use workflows::{Lifecycle, Step};
 
 /// One before the effect and one after it; `faults.rs` has them all for one lifecycle.
@@ -19,40 +17,6 @@ fn one_everywhere(faults: &Faults, fault: Fault) {
     }
 }
 
-async fn place(shop: &Shop<'_>, lifecycle: &str) -> String {
-    let by_deposit = lifecycle == "shopping-mall";
-    let request = if by_deposit { shop.deposit_request(1) } else { shop.request("tok_ok", 1) };
-    let placed = shop.jumun.post("/v1/orders", &request).await;
-    assert_eq!(placed.status, 201, "{lifecycle}: {placed:#?}");
-    expect_order(&placed.body)
-}
-
-/// Does what the order asks people for, until it has `status`.
-async fn drive(shop: &Shop<'_>, id: &str, status: &str) -> Value {
-    until(&format!("{id} to be {status}"), async || {
-        let order = shop.jumun.get(&format!("/v1/orders/{id}")).await.ok();
-        if order["status"] == status {
-            return Some(order);
-        }
-        let next = order["allowed_commands"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .find(|command| *command != "cancel" && *command != "reject");
-        if let Some(command) = next {
-            let _ = shop.jumun.command(id, command.as_str().expect("a name")).await;
-        }
-        None
-    })
-    .await
-}
-
-async fn each_fact_once(shop: &Shop<'_>, id: &str, what: &str) {
-    let events = shop.jumun.event_names(id).await;
-    let distinct: BTreeSet<_> = events.iter().collect();
-    assert_eq!(distinct.len(), events.len(), "{what}: {events:?}");
-}
-
 async fn sweep(lifecycle: &str) {
     let faults = Arc::new(Faults::default());
     let jumun = Jumun::faulted(&faults).await;
@@ -62,21 +26,22 @@ async fn sweep(lifecycle: &str) {
     for fault in FAULTS {
         let what = format!("{lifecycle} with {fault:?}");
         one_everywhere(&faults, fault);
-        let id = place(&shop, lifecycle).await;
-        drive(&shop, &id, "closed").await;
+        let id = shop.placed().await;
+        jumun.drive(&id, "closed").await;
+        assert_eq!(jumun.notifies(&id, "closed").await, life(lifecycle), "{what}");
         faults.clear();
-        each_fact_once(&shop, &id, &what).await;
+        jumun.each_fact_once(&id).await;
         assert_eq!(jumun.entries(&id).await.len(), 1, "{what}: paid once");
         sold += i64::from(counted);
         assert_eq!(shop.shelf("chili").await, (100 - sold, 0, 100 - sold), "{what}");
 
-        let id = place(&shop, lifecycle).await;
-        drive(&shop, &id, "in_delivery").await;
+        let id = shop.placed().await;
+        jumun.drive(&id, "in_delivery").await;
         one_everywhere(&faults, fault);
         jumun.cancel_in_engine(&id).await;
         let cancelled = shop.reaches(&id, "cancelled").await;
         faults.clear();
-        each_fact_once(&shop, &id, &what).await;
+        jumun.each_fact_once(&id).await;
         let entries = jumun.entries(&id).await;
         assert!(entries.len() == 2 && entries[1] == "refund", "{what}: {entries:?}");
         assert_eq!(cancelled["delivery"]["state"], "cancelled", "{what}");

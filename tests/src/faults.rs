@@ -1,27 +1,23 @@
 //! Providers that misbehave as a test tells them to: the built-in ones, wrapped, in a worker and an API of the test's
 //! own, with a real engine. A fault belongs to a step, so that a new step can be faulted without anything new here.
 
+mod ports;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use activities::{Activities, Modes, Store};
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use activities::{Activities, Modes, NotificationSettings, Store};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
-use workflows::kitchen::{Kitchen, Ticket};
-use workflows::merchant::MerchantPut;
-use workflows::order::{Entry, Event, OrderBook, OrderFilter, Recorded};
-use workflows::payment::{Charge, Charged, Due, Payment, Payments};
-use workflows::promotion::{Coupon, CouponRequest, Promotions};
-use workflows::provider::Undo;
-use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
-use workflows::{Currency, Lifecycle, MerchantId, Order, OrderId, ProviderError, Sku, Step};
+use workflows::{ProviderError, Step};
 
-use crate::{Jumun, Setup, Shop};
+use self::ports::Faulted;
+use crate::{Jumun, Setup};
+
+/// How long an order may fail here before it counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
 
 /// What goes wrong with one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,30 +95,13 @@ impl Faults {
     }
 }
 
-/// A port, faulted.
-struct Faulted<P: ?Sized> {
-    inner: Arc<P>,
-    faults: Arc<Faults>,
-}
-
 impl Jumun {
     /// A system whose providers misbehave as `faults` says. Its worker, API and store live in this process, on this
     /// test's runtime; its engine is a real one.
     pub async fn faulted(faults: &Arc<Faults>) -> Self {
         let setup = Setup::new();
         let mut jumun = setup.start().await;
-        let store = Store::open("mem://").await.expect("opens");
-        let modes = Arc::new(Modes::default());
-        let inner = Activities::open(&store, modes.clone()).await.expect("opens");
-        let activities = Activities {
-            orders: Arc::new(Faulted { inner: inner.orders, faults: faults.clone() }),
-            payments: Arc::new(Faulted { inner: inner.payments, faults: faults.clone() }),
-            stock: Arc::new(Faulted { inner: inner.stock, faults: faults.clone() }),
-            deliveries: Arc::new(Faulted { inner: inner.deliveries, faults: faults.clone() }),
-            kitchen: Arc::new(Faulted { inner: inner.kitchen, faults: faults.clone() }),
-            promotions: Arc::new(Faulted { inner: inner.promotions, faults: faults.clone() }),
-            merchants: inner.merchants,
-        };
+        let activities = faulted(open().await, faults);
 
         let (worker_listener, worker) = listener().await;
         let endpoint = worker::endpoint(activities.ports());
@@ -132,29 +111,46 @@ impl Jumun {
         let (api_listener, api) = listener().await;
         let deps = api::Deps {
             orders: activities.orders,
-            merchants: activities.merchants.clone(),
+            merchants: activities.merchants,
             payments: activities.payments,
             stock: activities.stock,
             deliveries: activities.deliveries,
             promotions: activities.promotions,
-            engine: api::Engine::new(&jumun.ready.engine_ingress).expect("a URL"),
-            sandbox: Some(modes),
+            notifications: activities.notifications,
+            engine: api::Engine::new(&jumun.ready.engine_ingress, &jumun.ready.engine_admin).expect("URLs"),
+            stuck_after: STUCK_AFTER,
+            sandbox: Some(activities.sandbox),
         };
         tokio::spawn(api::serve(api_listener, deps, std::future::pending(), Duration::ZERO));
         jumun.ready.api = format!("http://{api}");
         jumun.setup = Some(setup);
-        jumun.merchants = Some(activities.merchants);
         jumun
     }
 }
 
-impl Shop<'_> {
-    /// Gives the merchant of a faulted system a lifecycle of its own.
-    pub async fn live_by(&self, lifecycle: Lifecycle) {
-        let merchants = self.jumun.merchants.as_ref().expect("a faulted system");
-        let id = self.merchant_id.parse().expect("valid");
-        let put = MerchantPut { id, name: "A shop".to_owned(), currency: Currency::KRW, lifecycle };
-        merchants.put(&put).await.expect("puts");
+/// The built-in adapters over a store that keeps nothing.
+async fn open() -> Activities {
+    let setup = activities::Setup {
+        store: Store::open("mem://").await.expect("opens"),
+        payment_store: None,
+        remote: BTreeMap::new(),
+        notifications: NotificationSettings::default(),
+        modes: Arc::new(Modes::default()),
+    };
+    Activities::open(&setup).await.expect("opens")
+}
+
+fn faulted(inner: Activities, faults: &Arc<Faults>) -> Activities {
+    Activities {
+        orders: Arc::new(Faulted { inner: inner.orders, faults: faults.clone() }),
+        payments: Arc::new(Faulted { inner: inner.payments, faults: faults.clone() }),
+        stock: Arc::new(Faulted { inner: inner.stock, faults: faults.clone() }),
+        deliveries: Arc::new(Faulted { inner: inner.deliveries, faults: faults.clone() }),
+        kitchen: Arc::new(Faulted { inner: inner.kitchen, faults: faults.clone() }),
+        promotions: Arc::new(Faulted { inner: inner.promotions, faults: faults.clone() }),
+        notifications: Arc::new(Faulted { inner: inner.notifications, faults: faults.clone() }),
+        merchants: inner.merchants,
+        sandbox: inner.sandbox,
     }
 }
 
@@ -162,148 +158,4 @@ async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     (listener, address)
-}
-
-#[async_trait]
-impl OrderBook for Faulted<dyn OrderBook> {
-    async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
-        self.faults.around(entry.step, Place::Record, self.inner.record(entry)).await
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.inner.now()
-    }
-
-    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {
-        self.inner.events(id, after, limit).await
-    }
-
-    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        self.inner.order(id).await
-    }
-
-    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
-        self.inner.orders(filter).await
-    }
-}
-
-#[async_trait]
-impl Payments for Faulted<dyn Payments> {
-    async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError> {
-        self.faults.around(Step::PaymentCharge, Place::Provider, self.inner.charge(charge)).await
-    }
-
-    async fn refund(&self, due: &Due) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::PaymentRefund, Place::Provider, self.inner.refund(due)).await
-    }
-
-    async fn open_deposit(&self, due: &Due) -> Result<(), ProviderError> {
-        self.faults.around(Step::PaymentOpenDeposit, Place::Provider, self.inner.open_deposit(due)).await
-    }
-
-    async fn close_deposit(&self, due: &Due) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::PaymentCloseDeposit, Place::Provider, self.inner.close_deposit(due)).await
-    }
-
-    async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError> {
-        self.faults.around(Step::PaymentConfirmDeposit, Place::Provider, self.inner.confirm_deposit(due)).await
-    }
-
-    async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError> {
-        self.inner.payments(order_id, limit).await
-    }
-}
-
-#[async_trait]
-impl Stock for Faulted<dyn Stock> {
-    async fn reserve(
-        &self,
-        order_id: &OrderId,
-        merchant_id: &MerchantId,
-        wanted: &[Wanted],
-    ) -> Result<Reserved, ProviderError> {
-        let call = self.inner.reserve(order_id, merchant_id, wanted);
-        self.faults.around(Step::StockReserve, Place::Provider, call).await
-    }
-
-    async fn release(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::StockRelease, Place::Provider, self.inner.release(order_id)).await
-    }
-
-    async fn commit(&self, order_id: &OrderId) -> Result<(), ProviderError> {
-        self.faults.around(Step::StockCommit, Place::Provider, self.inner.commit(order_id)).await
-    }
-
-    async fn restock(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::StockRestock, Place::Provider, self.inner.restock(order_id)).await
-    }
-
-    async fn put_product(&self, product: &Product) -> Result<ProductPut, ProviderError> {
-        self.inner.put_product(product).await
-    }
-
-    async fn products(&self, merchant_id: &MerchantId, skus: &[Sku]) -> Result<Vec<Product>, ProviderError> {
-        self.inner.products(merchant_id, skus).await
-    }
-}
-
-#[async_trait]
-impl Deliveries for Faulted<dyn Deliveries> {
-    async fn request(&self, request: &DeliveryRequest) -> Result<(), ProviderError> {
-        self.faults.around(Step::DeliveryRequest, Place::Provider, self.inner.request(request)).await
-    }
-
-    async fn start(&self, order_id: &OrderId) -> Result<(), ProviderError> {
-        self.faults.around(Step::DeliveryStart, Place::Provider, self.inner.start(order_id)).await
-    }
-
-    async fn complete(&self, order_id: &OrderId) -> Result<(), ProviderError> {
-        self.faults.around(Step::DeliveryComplete, Place::Provider, self.inner.complete(order_id)).await
-    }
-
-    async fn cancel(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::DeliveryCancel, Place::Provider, self.inner.cancel(order_id)).await
-    }
-
-    async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError> {
-        self.inner.deliveries(order_id, limit).await
-    }
-}
-
-#[async_trait]
-impl Kitchen for Faulted<dyn Kitchen> {
-    async fn offer(&self, ticket: &Ticket) -> Result<(), ProviderError> {
-        self.faults.around(Step::KitchenOffer, Place::Provider, self.inner.offer(ticket)).await
-    }
-
-    async fn withdraw(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::KitchenWithdraw, Place::Provider, self.inner.withdraw(order_id)).await
-    }
-
-    async fn start(&self, ticket: &Ticket) -> Result<(), ProviderError> {
-        self.faults.around(Step::KitchenStart, Place::Provider, self.inner.start(ticket)).await
-    }
-
-    async fn finish(&self, order_id: &OrderId) -> Result<(), ProviderError> {
-        self.faults.around(Step::KitchenFinish, Place::Provider, self.inner.finish(order_id)).await
-    }
-
-    async fn stop(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::KitchenStop, Place::Provider, self.inner.stop(order_id)).await
-    }
-}
-
-#[async_trait]
-impl Promotions for Faulted<dyn Promotions> {
-    async fn issue(&self, request: &CouponRequest) -> Result<(), ProviderError> {
-        self.faults.around(Step::PromotionIssue, Place::Provider, self.inner.issue(request)).await
-    }
-
-    async fn revoke(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
-        self.faults.around(Step::PromotionRevoke, Place::Provider, self.inner.revoke(order_id)).await
-    }
-
-    async fn coupons(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Coupon>, ProviderError> {
-        self.inner.coupons(order_id, limit).await
-    }
 }

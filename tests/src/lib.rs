@@ -3,28 +3,45 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 mod answer;
+mod client;
 mod faults;
+mod feed;
+mod orders;
 mod process;
+mod providers;
+mod receiver;
+mod setup;
 mod shop;
+mod systems;
 
 pub use answer::Answer;
+pub use client::{Jumun, Ready};
 pub use faults::{Fault, Faults, Place};
-pub use process::{Jumun, Ready, Setup, binary};
-pub use shop::{Shop, expect_order};
+pub use feed::{Feed, Told};
+pub use process::binary;
+pub use providers::Providers;
+pub use receiver::{Received, Receiver};
+pub use setup::Setup;
+pub use shop::{Shop, expect_order, life, preset, variant};
+pub use systems::{Lent, Shape, Systems};
 
 use std::time::{Duration, Instant};
 
 /// How long anything that is bound to happen may take, on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Asks until there is an answer, at most for `DEADLINE`.
+/// Asks until there is an answer, at most for `DEADLINE`: often at first, and then less and less, so that many who wait
+/// do not keep the system from what they wait for.
 pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        let waited = start.elapsed();
+        assert!(waited < DEADLINE, "waited {DEADLINE:?} for {what}");
+        tokio::time::sleep((waited / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE)).await;
     }
 }

@@ -1,12 +1,15 @@
 //! A merchant of a test's own, so that tests can share a system without seeing each other.
 
 use serde_json::{Value, json};
+use workflows::Lifecycle;
 
-use crate::{Answer, Jumun, until};
+use crate::{Answer, Jumun};
 
 pub struct Shop<'a> {
     pub jumun: &'a Jumun,
     pub merchant_id: String,
+    /// Whether its customers pay by bank transfer.
+    by_deposit: bool,
 }
 
 impl<'a> Shop<'a> {
@@ -15,15 +18,24 @@ impl<'a> Shop<'a> {
         Self::open_with(jumun, "sauce-shop").await
     }
 
-    /// The same with another lifecycle.
-    pub async fn open_with(jumun: &'a Jumun, lifecycle: &str) -> Self {
+    /// The same with another lifecycle: a preset's name, or a whole document.
+    pub async fn open_with(jumun: &'a Jumun, lifecycle: impl Into<Value>) -> Self {
+        let lifecycle = lifecycle.into();
         let merchant_id = format!("shop-{}", uuid::Uuid::now_v7().simple());
-        let shop = Self { jumun, merchant_id };
+        let document = lifecycle.as_str().map(preset).unwrap_or_else(|| lifecycle.clone());
+        let shop = Self { jumun, merchant_id, by_deposit: document["payment"]["method"] == "deposit" };
         let merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": lifecycle });
-        assert_eq!(jumun.put(&format!("/v1/merchants/{}", shop.merchant_id), &merchant).await.status, 201);
+        let put = jumun.put(&format!("/v1/merchants/{}", shop.merchant_id), &merchant).await;
+        assert_eq!(put.status, 201, "{put:#?}");
         shop.put_product("chili", 9_000, 100).await;
         shop.put_product("soy", 4_000, 100).await;
         shop
+    }
+
+    /// The same shop in a system that was started again.
+    #[must_use]
+    pub fn within(self, jumun: &Jumun) -> Shop<'_> {
+        Shop { jumun, merchant_id: self.merchant_id, by_deposit: self.by_deposit }
     }
 
     pub async fn put_product(&self, sku: &str, price: i64, on_hand: i64) {
@@ -50,13 +62,19 @@ impl<'a> Shop<'a> {
         request
     }
 
+    /// A request for one bottle, paid as the lifecycle has it.
+    #[must_use]
+    pub fn request_one(&self) -> Value {
+        if self.by_deposit { self.deposit_request(1) } else { self.request("tok_ok", 1) }
+    }
+
     pub async fn place(&self, card: &str, quantity: u32) -> Answer {
         self.jumun.post("/v1/orders", &self.request(card, quantity)).await
     }
 
-    /// Places an order that stands; its id.
+    /// Places an order that stands, paid as the lifecycle has it; its id.
     pub async fn placed(&self) -> String {
-        let answer = self.place("tok_ok", 1).await;
+        let answer = self.jumun.post("/v1/orders", &self.request_one()).await;
         assert_eq!(answer.status, 201, "{answer:#?}");
         expect_order(&answer.body)
     }
@@ -75,51 +93,39 @@ impl<'a> Shop<'a> {
     }
 }
 
+/// A preset as a document.
+#[must_use]
+pub fn preset(name: &str) -> Value {
+    let preset = Lifecycle::preset(name).unwrap_or_else(|| panic!("{name} is no preset"));
+    serde_json::to_value(preset).expect("serialises")
+}
+
+/// A preset, changed, under a name of its own.
+#[must_use]
+pub fn variant(name: &str, change: impl FnOnce(&mut Value)) -> Value {
+    let mut document = preset(name);
+    document["name"] = json!(format!("a variant of {name}"));
+    change(&mut document);
+    document
+}
+
+/// The statuses of an undisturbed order under a preset.
+#[must_use]
+pub fn life(preset: &str) -> &'static [&'static str] {
+    match preset {
+        "sauce-shop" | "street12" => &["placed", "paid", "in_delivery", "delivered", "closed"],
+        "shopping-mall" => &["placed", "awaiting_deposit", "paid", "ready", "in_delivery", "delivered", "closed"],
+        "food-delivery" => {
+            &["placed", "paid", "accepted", "in_production", "ready", "in_delivery", "delivered", "closed"]
+        }
+        "pizza" => &["placed", "paid", "in_production", "in_delivery", "delivered", "closed"],
+        _ => panic!("{preset} is no preset"),
+    }
+}
+
 /// The id of an order in an answer.
 #[must_use]
 pub fn expect_order(body: &Value) -> String {
     let id = body["id"].as_str().or(body["order_id"].as_str());
     id.unwrap_or_else(|| panic!("no order in {body:#?}")).to_owned()
-}
-
-impl Jumun {
-    /// Waits until the order has `status`, and returns it.
-    pub async fn reaches(&self, order_id: &str, status: &str) -> Value {
-        until(&format!("{order_id} to be {status}"), async || {
-            let answer = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?;
-            (answer.status == 200 && answer.body["status"] == status).then_some(answer.body)
-        })
-        .await
-    }
-
-    /// The names of an order's events, in order.
-    pub async fn event_names(&self, order_id: &str) -> Vec<String> {
-        let events = self.get(&format!("/v1/orders/{order_id}/events")).await.ok();
-        let events = events["items"].as_array().expect("a list").clone();
-        for (index, event) in events.iter().enumerate() {
-            assert_eq!(event["number"], index + 1, "numbered without gaps: {events:#?}");
-        }
-        events.iter().map(|event| event["type"].as_str().expect("a name").to_owned()).collect()
-    }
-
-    /// The kinds of an order's ledger entries, each of which must balance.
-    pub async fn entries(&self, order_id: &str) -> Vec<String> {
-        let payments = self.get(&format!("/v1/payments?order_id={order_id}")).await.ok();
-        let entries: Vec<&Value> = payments["items"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .flat_map(|payment| payment["entries"].as_array().expect("entries"))
-            .collect();
-        for entry in &entries {
-            let postings = entry["postings"].as_array().expect("postings");
-            let sum: i64 = postings.iter().map(|posting| posting["amount"]["amount"].as_i64().expect("money")).sum();
-            assert!(sum == 0 && postings.len() >= 2, "unbalanced: {entry:#?}");
-        }
-        entries.iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect()
-    }
-
-    pub async fn sandbox(&self, context: &str, mode: &str) {
-        let _ = self.put(&format!("/v1/sandbox/{context}"), &json!({ "mode": mode })).await.ok();
-    }
 }

@@ -4,6 +4,8 @@ mod register;
 mod serve;
 
 use restate_sdk::endpoint::Endpoint;
+use workflows::notification::workflow::{MessageQueue, NotificationQueue};
+use workflows::order::late::LateDeposit;
 use workflows::order::{Ports, workflow::OrderWorkflow};
 
 pub use register::{RegisterError, register};
@@ -12,5 +14,11 @@ pub use serve::serve;
 /// The workflows, working through `ports`.
 #[must_use]
 pub fn endpoint(ports: Ports) -> Endpoint {
-    Endpoint::builder().bind(OrderWorkflow { ports }).build()
+    let (payments, notifications) = (ports.payments.clone(), ports.notifications.clone());
+    Endpoint::builder()
+        .bind(OrderWorkflow { ports })
+        .bind(LateDeposit { payments })
+        .bind(NotificationQueue { notifications: notifications.clone() })
+        .bind(MessageQueue { notifications })
+        .build()
 }

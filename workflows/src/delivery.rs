@@ -2,11 +2,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{DeliveryId, MerchantId, OrderId, ProviderError, provider::Undo};
+use crate::provider::{Listing, OrderRef, Undo};
+use crate::{DeliveryId, MerchantId, OrderId, ProviderError};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     Requested,
@@ -16,7 +18,7 @@ pub enum DeliveryState {
 }
 
 /// A delivery as the delivery context knows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Delivery {
     pub id: DeliveryId,
     pub order_id: OrderId,
@@ -30,7 +32,7 @@ pub struct Delivery {
 }
 
 /// What is to be brought where.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryRequest {
     pub delivery_id: DeliveryId,
     pub order_id: OrderId,
@@ -44,12 +46,12 @@ pub struct DeliveryRequest {
 #[async_trait]
 pub trait Deliveries: Send + Sync {
     async fn request(&self, request: &DeliveryRequest) -> Result<(), ProviderError>;
-    async fn start(&self, order_id: &OrderId) -> Result<(), ProviderError>;
-    async fn complete(&self, order_id: &OrderId) -> Result<(), ProviderError>;
+    async fn start(&self, order: &OrderRef) -> Result<(), ProviderError>;
+    async fn complete(&self, order: &OrderRef) -> Result<(), ProviderError>;
 
     /// Calls the delivery off, or makes sure that none begins.
-    async fn cancel(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+    async fn cancel(&self, order: &OrderRef) -> Result<Undo, ProviderError>;
 
-    /// Deliveries, newest first; that of one order where one is named.
-    async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError>;
+    /// Deliveries, newest first.
+    async fn deliveries(&self, listing: &Listing) -> Result<Vec<Delivery>, ProviderError>;
 }

@@ -1,6 +1,9 @@
 //! Identifiers. Each is a newtype that can only hold a well-formed value, so nothing past the edge has to check.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::notification::Channel;
 
 /// Why a text is not an identifier of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,8 +15,9 @@ pub struct InvalidId {
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $valid:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schemars(with = "String")]
         pub struct $name(String);
 
         impl $name {
@@ -77,14 +81,30 @@ id!(
     |text| is_prefixed_hex(text, "cpn_")
 );
 id!(
+    /// A notification: `ntf_`, the digits of its order, an underscore, and the number of the event that it tells of.
+    NotificationId,
+    "a notification id (ntf_, 32 hexadecimal digits, an underscore and a number)",
+    |text| is_numbered(text)
+);
+id!(
+    /// What one channel is to deliver of a notification: the notification's id, a dot, and the channel.
+    MessageId,
+    "a delivery id (a notification id, a dot and a channel)",
+    |text| text
+        .split_once('.')
+        .is_some_and(|(notification, channel)| is_numbered(notification) && Channel::read(channel).is_some())
+);
+id!(
+    /// A webhook of a merchant: 1 to 63 lower-case letters, digits and hyphens, starting with a letter or digit.
+    WebhookName,
+    "a webhook's name (1 to 63 of a-z, 0-9 and -, starting with a letter or digit)",
+    is_slug
+);
+id!(
     /// A merchant: 1 to 63 lower-case letters, digits and hyphens, starting with a letter or digit.
     MerchantId,
     "a merchant id (1 to 63 of a-z, 0-9 and -, starting with a letter or digit)",
-    |text| {
-        text.len() <= 63
-            && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    }
+    is_slug
 );
 id!(
     /// A product of a merchant: 1 to 64 letters, digits, dots, underscores and hyphens, starting with a letter or digit.
@@ -97,9 +117,32 @@ id!(
     }
 );
 
+fn is_slug(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+fn is_numbered(text: &str) -> bool {
+    text.rsplit_once('_').is_some_and(|(id, number)| {
+        is_prefixed_hex(id, "ntf_")
+            && !number.starts_with(['0', '+'])
+            && number.len() <= 10
+            && number.parse::<u32>().is_ok()
+    })
+}
+
 fn is_prefixed_hex(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix)
         .is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+impl NotificationId {
+    /// What `channel` is to deliver of it.
+    #[must_use]
+    pub fn message(&self, channel: &Channel) -> MessageId {
+        MessageId(format!("{self}.{channel}"))
+    }
 }
 
 impl OrderId {
@@ -113,6 +156,12 @@ impl OrderId {
     #[must_use]
     pub fn payment(&self) -> PaymentId {
         PaymentId(format!("pay_{}", self.digits()))
+    }
+
+    /// The notification of the order's event of that number. Derived, so that it is sent once.
+    #[must_use]
+    pub fn notification(&self, event: u32) -> NotificationId {
+        NotificationId(format!("ntf_{}_{event}", self.digits()))
     }
 
     /// The order's delivery. Derived, like its payment.

@@ -2,11 +2,13 @@
 //! workflow of an order. Knows no database, no HTTP server, no clock.
 
 pub mod delivery;
+mod durable;
 mod ids;
 pub mod kitchen;
 pub mod lifecycle;
 pub mod merchant;
 mod money;
+pub mod notification;
 pub mod order;
 pub mod payment;
 pub mod promotion;
@@ -16,7 +18,9 @@ mod step;
 pub mod stock;
 
 pub use delivery::DeliveryState;
-pub use ids::{CouponId, DeliveryId, InvalidId, MerchantId, OrderId, PaymentId, Sku};
+pub use ids::{
+    CouponId, DeliveryId, InvalidId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku, WebhookName,
+};
 pub use lifecycle::Lifecycle;
 pub use money::{Currency, Money};
 pub use order::{Command, Gate, Order, Role, Status};

@@ -1,11 +1,13 @@
 //! A lifecycle: how a merchant's orders live, as data. Presets are the TOML files in `workflows/lifecycles/`.
 
 mod faults;
+pub mod preview;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -27,7 +29,9 @@ pub struct Lifecycle {
     /// When a coupon is issued; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub coupon: Option<CouponRule>,
-    pub delivery: DeliveryRule,
+    /// How it is brought to the customer; absent: it is not, and what was ordered is handed out on the spot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<DeliveryRule>,
     /// Whether the customer confirms the receipt; absent: the order ends without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptRule>,
@@ -112,9 +116,15 @@ pub enum ProductionFinish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Window(pub Duration);
 
+impl std::fmt::Display for Window {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
 impl Serialize for Window {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&humantime::format_duration(self.0))
+        serializer.collect_str(self)
     }
 }
 
@@ -141,7 +151,7 @@ pub struct DeliveryRule {
 }
 
 /// When a coupon is issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CouponRule {
     /// The delivery does not depart without it.

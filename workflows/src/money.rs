@@ -1,13 +1,16 @@
 //! Money: integer minor units of one ISO 4217 currency. Never a float.
 
 pub use iso_currency::Currency;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An amount in the currency's minor units (won for KRW, cents for EUR).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Money {
     pub amount: i64,
+    /// ISO 4217.
+    #[schemars(with = "String")]
     pub currency: Currency,
 }
 

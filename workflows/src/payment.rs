@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MerchantId, Money, OrderId, PaymentId, ProviderError, provider::Undo};
+use crate::provider::{Listing, Undo};
+use crate::{MerchantId, Money, OrderId, PaymentId, ProviderError};
 
 /// How an order is paid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentMethod {
     /// Charged before the order stands.
@@ -17,7 +19,7 @@ pub enum PaymentMethod {
 }
 
 /// Where an order's money is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PaymentState {
     /// Nothing was asked of the payment provider.
@@ -33,7 +35,7 @@ pub enum PaymentState {
 }
 
 /// A provider's token for a card. Never logged: its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct CardToken(pub String);
 
@@ -44,7 +46,7 @@ impl std::fmt::Debug for CardToken {
 }
 
 /// One charge. `payment_id` makes it idempotent: the same id is charged at most once, ever.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Charge {
     pub payment_id: PaymentId,
     pub order_id: OrderId,
@@ -55,7 +57,7 @@ pub struct Charge {
 
 /// A payment that is not a new charge: a deposit to be opened, confirmed or closed, or money to be given back, whether
 /// or not it ever arrived.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Due {
     pub payment_id: PaymentId,
     pub order_id: OrderId,
@@ -64,14 +66,16 @@ pub struct Due {
     pub amount: Money,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a charge went. A refusal is an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Charged {
     Approved,
     Declined { reason: String },
 }
 
 /// A payment with its ledger entries, as the payment context knows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Payment {
     pub id: PaymentId,
     pub order_id: OrderId,
@@ -86,14 +90,14 @@ pub struct Payment {
 }
 
 /// One balanced entry of the double-entry ledger: its postings sum to zero.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LedgerEntry {
     pub kind: EntryKind,
     pub at: DateTime<Utc>,
     pub postings: Vec<Posting>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     Charge,
@@ -102,7 +106,7 @@ pub enum EntryKind {
 }
 
 /// One side of an entry. Debits are positive, credits negative, in minor units.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Posting {
     pub account: String,
     pub amount: Money,
@@ -126,6 +130,10 @@ pub trait Payments: Send + Sync {
     /// The transfer has arrived. Idempotent.
     async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError>;
 
-    /// Payments, newest first; those of one order where one is named.
-    async fn payments(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Payment>, ProviderError>;
+    /// A transfer has arrived for a deposit that is expected no more: it is booked, and goes back at once. Nothing where
+    /// the deposit was confirmed in time; unavailable as long as it is still expected. Idempotent.
+    async fn return_deposit(&self, due: &Due) -> Result<Undo, ProviderError>;
+
+    /// Payments, newest first.
+    async fn payments(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError>;
 }

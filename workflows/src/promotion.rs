@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::CouponRule;
-use crate::{CouponId, MerchantId, OrderId, ProviderError, provider::Undo};
+use crate::provider::{Listing, OrderRef, Undo};
+use crate::{CouponId, MerchantId, OrderId, ProviderError};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CouponState {
     Issued,
@@ -15,7 +17,7 @@ pub enum CouponState {
 }
 
 /// A coupon as the promotion context knows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Coupon {
     pub id: CouponId,
     pub order_id: OrderId,
@@ -27,7 +29,7 @@ pub struct Coupon {
 }
 
 /// A coupon that is to be issued.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CouponRequest {
     pub coupon_id: CouponId,
     pub order_id: OrderId,
@@ -41,8 +43,8 @@ pub trait Promotions: Send + Sync {
     async fn issue(&self, request: &CouponRequest) -> Result<(), ProviderError>;
 
     /// Makes the coupon worthless, or makes sure that none is issued.
-    async fn revoke(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+    async fn revoke(&self, order: &OrderRef) -> Result<Undo, ProviderError>;
 
-    /// Coupons, newest first; that of one order where one is named.
-    async fn coupons(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Coupon>, ProviderError>;
+    /// Coupons, newest first.
+    async fn coupons(&self, listing: &Listing) -> Result<Vec<Coupon>, ProviderError>;
 }

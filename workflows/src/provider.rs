@@ -1,7 +1,12 @@
 //! What every context's port has in common: how a call to a provider can fail, and what an undo reports.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{MerchantId, OrderId};
+
 /// A context with data of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Context {
     Payment,
@@ -9,10 +14,12 @@ pub enum Context {
     Delivery,
     Kitchen,
     Promotion,
+    Notification,
 }
 
 impl Context {
-    pub const ALL: [Self; 5] = [Self::Payment, Self::Stock, Self::Delivery, Self::Kitchen, Self::Promotion];
+    pub const ALL: [Self; 6] =
+        [Self::Payment, Self::Stock, Self::Delivery, Self::Kitchen, Self::Promotion, Self::Notification];
 
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -22,6 +29,7 @@ impl Context {
             Self::Delivery => "delivery",
             Self::Kitchen => "kitchen",
             Self::Promotion => "promotion",
+            Self::Notification => "notification",
         }
     }
 }
@@ -55,8 +63,26 @@ impl ProviderError {
     }
 }
 
+/// Which order a call is about. Every call of an order can be repeated: the order is the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OrderRef {
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+}
+
+/// Which records are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Listing {
+    /// Only those of this order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_id: Option<OrderId>,
+    /// At most so many.
+    pub limit: u32,
+}
+
 /// What an undo found. A repeated undo reports what it reported the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Undo {
     /// There was an effect, and it is gone.
     Undone,

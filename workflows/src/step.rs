@@ -26,6 +26,8 @@ pub enum Step {
     PaymentCloseDeposit,
     #[serde(rename = "payment.confirm_deposit")]
     PaymentConfirmDeposit,
+    #[serde(rename = "payment.return_deposit")]
+    PaymentReturnDeposit,
     #[serde(rename = "stock.commit")]
     StockCommit,
     #[serde(rename = "stock.restock")]
@@ -64,10 +66,14 @@ pub enum Step {
     OrderCancel,
     #[serde(rename = "order.reject")]
     OrderReject,
+    #[serde(rename = "notification.send")]
+    NotificationSend,
+    #[serde(rename = "notification.deliver")]
+    NotificationDeliver,
 }
 
 impl Step {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::OrderPlace,
         Self::StockReserve,
         Self::StockRelease,
@@ -76,6 +82,7 @@ impl Step {
         Self::PaymentOpenDeposit,
         Self::PaymentCloseDeposit,
         Self::PaymentConfirmDeposit,
+        Self::PaymentReturnDeposit,
         Self::StockCommit,
         Self::StockRestock,
         Self::KitchenOffer,
@@ -95,6 +102,8 @@ impl Step {
         Self::OrderRequestCancellation,
         Self::OrderCancel,
         Self::OrderReject,
+        Self::NotificationSend,
+        Self::NotificationDeliver,
     ];
 
     /// `context.verb`.
@@ -109,6 +118,7 @@ impl Step {
             Self::PaymentOpenDeposit => "payment.open_deposit",
             Self::PaymentCloseDeposit => "payment.close_deposit",
             Self::PaymentConfirmDeposit => "payment.confirm_deposit",
+            Self::PaymentReturnDeposit => "payment.return_deposit",
             Self::StockCommit => "stock.commit",
             Self::StockRestock => "stock.restock",
             Self::KitchenOffer => "kitchen.offer",
@@ -128,6 +138,8 @@ impl Step {
             Self::OrderRequestCancellation => "order.request_cancellation",
             Self::OrderCancel => "order.cancel",
             Self::OrderReject => "order.reject",
+            Self::NotificationSend => "notification.send",
+            Self::NotificationDeliver => "notification.deliver",
         }
     }
 
@@ -156,7 +168,8 @@ impl Step {
             | Self::PaymentRefund
             | Self::PaymentOpenDeposit
             | Self::PaymentCloseDeposit
-            | Self::PaymentConfirmDeposit => Some(Context::Payment),
+            | Self::PaymentConfirmDeposit
+            | Self::PaymentReturnDeposit => Some(Context::Payment),
             Self::DeliveryRequest | Self::DeliveryStart | Self::DeliveryComplete | Self::DeliveryCancel => {
                 Some(Context::Delivery)
             }
@@ -166,6 +179,7 @@ impl Step {
             | Self::KitchenFinish
             | Self::KitchenStop => Some(Context::Kitchen),
             Self::PromotionIssue | Self::PromotionRevoke => Some(Context::Promotion),
+            Self::NotificationSend | Self::NotificationDeliver => Some(Context::Notification),
             Self::OrderPlace
             | Self::OrderAccept
             | Self::OrderExpire
@@ -174,6 +188,12 @@ impl Step {
             | Self::OrderCancel
             | Self::OrderReject => None,
         }
+    }
+
+    /// Whether the step stands beside the orders, in no order's way: no lifecycle says how it is tried.
+    #[must_use]
+    pub const fn is_beside_the_order(self) -> bool {
+        matches!(self, Self::PaymentReturnDeposit | Self::NotificationSend | Self::NotificationDeliver)
     }
 
     /// Whether the step may end without an answer while a customer waits. No other step ever gives up.
@@ -206,6 +226,14 @@ impl Step {
                 factor: 2.0,
                 longest_delay_ms: 1_000,
                 give_up_after_ms: Some(8_000),
+            },
+            // The request to a webhook has a limit of its own, which is shorter.
+            Self::NotificationDeliver => StepPolicy {
+                attempt_timeout_ms: 30_000,
+                first_delay_ms: 100,
+                factor: 2.0,
+                longest_delay_ms: 10_000,
+                give_up_after_ms: None,
             },
             // The longest delay is also how long a cancel may go unheard, and how long an order may sleep on after its
             // provider has come back.

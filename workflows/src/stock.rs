@@ -1,12 +1,14 @@
 //! Stock: the vocabulary and the port. The adapter is in `activities/src/stock/`.
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MerchantId, Money, OrderId, ProviderError, Sku, provider::Undo};
+use crate::provider::{OrderRef, Undo};
+use crate::{MerchantId, Money, OrderId, ProviderError, Sku};
 
 /// A merchant's product and how much of it there is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Product {
     pub merchant_id: MerchantId,
     pub sku: Sku,
@@ -27,20 +29,40 @@ impl Product {
 }
 
 /// Pieces of one product that an order wants. An order names each SKU at most once here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Wanted {
     pub sku: Sku,
     pub quantity: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is to be held for an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Reservation {
+    pub order_id: OrderId,
+    pub merchant_id: MerchantId,
+    pub lines: Vec<Wanted>,
+}
+
+/// Which of a merchant's products are asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ProductQuery {
+    pub merchant_id: MerchantId,
+    /// Only those named; all, where it is empty.
+    #[serde(default)]
+    pub skus: Vec<Sku>,
+}
+
+/// How a reservation went. A refusal is an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Reserved {
     Held,
     OutOfStock { sku: Sku, available: i64 },
 }
 
 /// What became of a product that was put.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum ProductPut {
     Saved(Product),
     /// `on_hand` is less than what open orders hold; nothing was changed.
@@ -53,25 +75,20 @@ pub enum ProductPut {
 #[async_trait]
 pub trait Stock: Send + Sync {
     /// Holds all lines or none, and never more than there is. Idempotent by order.
-    async fn reserve(
-        &self,
-        order_id: &OrderId,
-        merchant_id: &MerchantId,
-        wanted: &[Wanted],
-    ) -> Result<Reserved, ProviderError>;
+    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, ProviderError>;
 
     /// Gives a hold back. Idempotent; a hold that comes later is refused.
-    async fn release(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+    async fn release(&self, order: &OrderRef) -> Result<Undo, ProviderError>;
 
     /// Turns a hold into a sale: the pieces leave the house. Idempotent.
-    async fn commit(&self, order_id: &OrderId) -> Result<(), ProviderError>;
+    async fn commit(&self, order: &OrderRef) -> Result<(), ProviderError>;
 
     /// Takes a sale back into the house. Idempotent.
-    async fn restock(&self, order_id: &OrderId) -> Result<Undo, ProviderError>;
+    async fn restock(&self, order: &OrderRef) -> Result<Undo, ProviderError>;
 
     /// Creates or replaces a product; what is held for open orders stays held.
     async fn put_product(&self, product: &Product) -> Result<ProductPut, ProviderError>;
 
-    /// A merchant's products by SKU; only those named, where `skus` is not empty.
-    async fn products(&self, merchant_id: &MerchantId, skus: &[Sku]) -> Result<Vec<Product>, ProviderError>;
+    /// A merchant's products by SKU.
+    async fn products(&self, query: &ProductQuery) -> Result<Vec<Product>, ProviderError>;
 }

@@ -19,6 +19,10 @@ fn request(order: &OrderId) -> DeliveryRequest {
     }
 }
 
+fn of(order_id: &OrderId) -> OrderRef {
+    OrderRef { order_id: order_id.clone(), merchant_id: "sauce-shop".parse().expect("valid") }
+}
+
 #[tokio::test]
 async fn every_call_can_be_repeated() {
     let deliveries = deliveries().await;
@@ -27,15 +31,15 @@ async fn every_call_can_be_repeated() {
         deliveries.request(&request(&order)).await.expect("requests");
     }
     for _ in 0..2 {
-        deliveries.start(&order).await.expect("starts");
+        deliveries.start(&of(&order)).await.expect("starts");
     }
     for _ in 0..2 {
-        deliveries.complete(&order).await.expect("completes");
+        deliveries.complete(&of(&order)).await.expect("completes");
     }
     deliveries.request(&request(&order)).await.expect("was requested");
-    let listed = deliveries.deliveries(Some(&order), 10).await.expect("lists");
+    let listed = deliveries.deliveries(&Listing { order_id: Some(order.clone()), limit: 10 }).await.expect("lists");
     assert_eq!((listed.len(), listed[0].state), (1, DeliveryState::Delivered));
-    assert!(deliveries.cancel(&order).await.is_err(), "what was delivered is not called off");
+    assert!(deliveries.cancel(&of(&order)).await.is_err(), "what was delivered is not called off");
 }
 
 #[tokio::test]
@@ -44,10 +48,10 @@ async fn a_cancelled_delivery_never_starts() {
     let order = OrderId::from_bits(1);
     deliveries.request(&request(&order)).await.expect("requests");
     for _ in 0..2 {
-        assert_eq!(deliveries.cancel(&order).await.expect("cancels"), Undo::Undone);
+        assert_eq!(deliveries.cancel(&of(&order)).await.expect("cancels"), Undo::Undone);
     }
-    assert!(deliveries.start(&order).await.is_err());
-    assert!(deliveries.complete(&order).await.is_err());
+    assert!(deliveries.start(&of(&order)).await.is_err());
+    assert!(deliveries.complete(&of(&order)).await.is_err());
 }
 
 #[tokio::test]
@@ -55,8 +59,8 @@ async fn a_cancel_that_comes_first_keeps_the_request_out() {
     let deliveries = deliveries().await;
     let order = OrderId::from_bits(1);
     for _ in 0..2 {
-        assert_eq!(deliveries.cancel(&order).await.expect("finds nothing"), Undo::Nothing);
+        assert_eq!(deliveries.cancel(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert!(matches!(deliveries.request(&request(&order)).await, Err(ProviderError::Impossible(_))));
-    assert!(deliveries.deliveries(None, 10).await.expect("lists").is_empty());
+    assert!(deliveries.deliveries(&Listing { order_id: None, limit: 10 }).await.expect("lists").is_empty());
 }

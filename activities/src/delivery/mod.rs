@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
-use workflows::provider::Undo;
+use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::{Context, OrderId, ProviderError};
 
 use crate::Modes;
@@ -59,7 +59,7 @@ impl Deliveries for BuiltIn {
         }
     }
 
-    async fn start(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+    async fn start(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<(), ProviderError> {
         self.modes.pass(Context::Delivery).await?;
         match self.advance(order_id, &["requested"], "in_delivery").await? {
             Some(State::InDelivery | State::Delivered) => Ok(()),
@@ -67,7 +67,7 @@ impl Deliveries for BuiltIn {
         }
     }
 
-    async fn complete(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+    async fn complete(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<(), ProviderError> {
         self.modes.pass(Context::Delivery).await?;
         match self.advance(order_id, &["in_delivery"], "delivered").await? {
             Some(State::Delivered) => Ok(()),
@@ -75,7 +75,7 @@ impl Deliveries for BuiltIn {
         }
     }
 
-    async fn cancel(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn cancel(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Delivery).await?;
         self.create(order_id, json!({ "state": "void" })).await?;
         match self.advance(order_id, &["requested", "in_delivery"], "cancelled").await? {
@@ -85,9 +85,9 @@ impl Deliveries for BuiltIn {
         }
     }
 
-    async fn deliveries(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Delivery>, ProviderError> {
+    async fn deliveries(&self, listing: &Listing) -> Result<Vec<Delivery>, ProviderError> {
         self.modes.pass(Context::Delivery).await?;
-        Ok(self.deliveries.list(order_id.map(|id| id.delivery().to_string()), limit).await?)
+        Ok(self.deliveries.list(listing.order_id.as_ref().map(|id| id.delivery().to_string()), listing.limit).await?)
     }
 }
 

@@ -16,6 +16,10 @@ fn ticket(order: &OrderId) -> Ticket {
     }
 }
 
+fn of(order_id: &OrderId) -> OrderRef {
+    OrderRef { order_id: order_id.clone(), merchant_id: "food-delivery".parse().expect("valid") }
+}
+
 #[tokio::test]
 async fn every_call_can_be_repeated() {
     let kitchen = kitchen().await;
@@ -27,12 +31,12 @@ async fn every_call_can_be_repeated() {
         kitchen.start(&ticket(&order)).await.expect("starts");
     }
     for _ in 0..2 {
-        kitchen.finish(&order).await.expect("finishes");
+        kitchen.finish(&of(&order)).await.expect("finishes");
     }
     kitchen.offer(&ticket(&order)).await.expect("was offered");
     for _ in 0..2 {
-        assert_eq!(kitchen.stop(&order).await.expect("stops"), Undo::Undone);
-        assert_eq!(kitchen.withdraw(&order).await.expect("finds nothing"), Undo::Nothing);
+        assert_eq!(kitchen.stop(&of(&order)).await.expect("stops"), Undo::Undone);
+        assert_eq!(kitchen.withdraw(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert!(kitchen.start(&ticket(&order)).await.is_err(), "what was stopped is not begun again");
 }
@@ -43,7 +47,7 @@ async fn an_offer_is_taken_back_and_stays_so() {
     let order = OrderId::from_bits(1);
     kitchen.offer(&ticket(&order)).await.expect("offers");
     for _ in 0..2 {
-        assert_eq!(kitchen.withdraw(&order).await.expect("withdraws"), Undo::Undone);
+        assert_eq!(kitchen.withdraw(&of(&order)).await.expect("withdraws"), Undo::Undone);
     }
     assert!(kitchen.offer(&ticket(&order)).await.is_err());
     assert!(kitchen.start(&ticket(&order)).await.is_err());
@@ -51,17 +55,17 @@ async fn an_offer_is_taken_back_and_stays_so() {
     // The start may be on its way when it is stopped.
     let order = OrderId::from_bits(2);
     kitchen.offer(&ticket(&order)).await.expect("offers");
-    assert_eq!(kitchen.stop(&order).await.expect("stops"), Undo::Undone);
+    assert_eq!(kitchen.stop(&of(&order)).await.expect("stops"), Undo::Undone);
     assert!(kitchen.start(&ticket(&order)).await.is_err());
-    assert_eq!(kitchen.withdraw(&order).await.expect("finds nothing"), Undo::Nothing);
+    assert_eq!(kitchen.withdraw(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
 }
 
 #[tokio::test]
 async fn an_undo_that_comes_first_keeps_the_rest_out() {
     let kitchen = kitchen().await;
     let (withdrawn, stopped) = (OrderId::from_bits(1), OrderId::from_bits(2));
-    assert_eq!(kitchen.withdraw(&withdrawn).await.expect("finds nothing"), Undo::Nothing);
+    assert_eq!(kitchen.withdraw(&of(&withdrawn)).await.expect("finds nothing"), Undo::Nothing);
     assert!(kitchen.offer(&ticket(&withdrawn)).await.is_err());
-    assert_eq!(kitchen.stop(&stopped).await.expect("finds nothing"), Undo::Nothing);
+    assert_eq!(kitchen.stop(&of(&stopped)).await.expect("finds nothing"), Undo::Nothing);
     assert!(kitchen.start(&ticket(&stopped)).await.is_err());
 }

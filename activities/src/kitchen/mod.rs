@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::kitchen::{Kitchen, Ticket};
-use workflows::provider::Undo;
+use workflows::provider::{OrderRef, Undo};
 use workflows::{Context, OrderId, ProviderError};
 
 use crate::Modes;
@@ -52,7 +52,7 @@ impl Kitchen for BuiltIn {
         }
     }
 
-    async fn withdraw(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn withdraw(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
         self.tickets.create(order_id.as_str(), json!({ "state": "void" })).await?;
         match self.advance(order_id, &["offered"], "withdrawn").await? {
@@ -71,7 +71,7 @@ impl Kitchen for BuiltIn {
         }
     }
 
-    async fn finish(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+    async fn finish(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<(), ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
         match self.advance(order_id, &["started"], "finished").await? {
             Some(State::Finished) => Ok(()),
@@ -79,7 +79,7 @@ impl Kitchen for BuiltIn {
         }
     }
 
-    async fn stop(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn stop(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
         self.tickets.create(order_id.as_str(), json!({ "state": "void" })).await?;
         match self.advance(order_id, &["offered", "started", "finished"], "stopped").await? {

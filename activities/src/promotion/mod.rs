@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
-use workflows::provider::Undo;
+use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::{Context, OrderId, ProviderError};
 
 use crate::Modes;
@@ -52,7 +52,7 @@ impl Promotions for BuiltIn {
         }
     }
 
-    async fn revoke(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn revoke(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         self.modes.pass(Context::Promotion).await?;
         self.coupons.create(order_id.coupon().as_str(), json!({ "state": "void" })).await?;
         match self.advance(order_id, &["issued"], "cancelled").await? {
@@ -62,9 +62,9 @@ impl Promotions for BuiltIn {
         }
     }
 
-    async fn coupons(&self, order_id: Option<&OrderId>, limit: u32) -> Result<Vec<Coupon>, ProviderError> {
+    async fn coupons(&self, listing: &Listing) -> Result<Vec<Coupon>, ProviderError> {
         self.modes.pass(Context::Promotion).await?;
-        Ok(self.coupons.list(order_id.map(|id| id.coupon().to_string()), limit).await?)
+        Ok(self.coupons.list(listing.order_id.as_ref().map(|id| id.coupon().to_string()), listing.limit).await?)
     }
 }
 

@@ -18,6 +18,10 @@ fn request(order: &OrderId) -> CouponRequest {
     }
 }
 
+fn of(order_id: &OrderId) -> OrderRef {
+    OrderRef { order_id: order_id.clone(), merchant_id: "street12".parse().expect("valid") }
+}
+
 #[tokio::test]
 async fn every_call_can_be_repeated() {
     let promotions = promotions().await;
@@ -25,10 +29,10 @@ async fn every_call_can_be_repeated() {
     for _ in 0..2 {
         promotions.issue(&request(&order)).await.expect("issues");
     }
-    let listed = promotions.coupons(Some(&order), 10).await.expect("lists");
+    let listed = promotions.coupons(&Listing { order_id: Some(order.clone()), limit: 10 }).await.expect("lists");
     assert_eq!((listed.len(), listed[0].state), (1, CouponState::Issued));
     for _ in 0..2 {
-        assert_eq!(promotions.revoke(&order).await.expect("revokes"), Undo::Undone);
+        assert_eq!(promotions.revoke(&of(&order)).await.expect("revokes"), Undo::Undone);
     }
     assert!(promotions.issue(&request(&order)).await.is_err(), "what was revoked is not issued again");
 }
@@ -38,8 +42,8 @@ async fn a_revocation_that_comes_first_keeps_the_coupon_out() {
     let promotions = promotions().await;
     let order = OrderId::from_bits(1);
     for _ in 0..2 {
-        assert_eq!(promotions.revoke(&order).await.expect("finds nothing"), Undo::Nothing);
+        assert_eq!(promotions.revoke(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert!(promotions.issue(&request(&order)).await.is_err());
-    assert!(promotions.coupons(None, 10).await.expect("lists").is_empty());
+    assert!(promotions.coupons(&Listing { order_id: None, limit: 10 }).await.expect("lists").is_empty());
 }

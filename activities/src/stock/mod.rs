@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use workflows::provider::Undo;
-use workflows::stock::{Product, ProductPut, Reserved, Stock, Wanted};
-use workflows::{Context, MerchantId, OrderId, ProviderError, Sku};
+use workflows::provider::{OrderRef, Undo};
+use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
+use workflows::{Context, OrderId, ProviderError, Sku};
 
 use crate::Modes;
 use crate::store::{Database, StoreError};
@@ -148,14 +148,10 @@ impl BuiltIn {
 
 #[async_trait]
 impl Stock for BuiltIn {
-    async fn reserve(
-        &self,
-        order_id: &OrderId,
-        merchant_id: &MerchantId,
-        wanted: &[Wanted],
-    ) -> Result<Reserved, ProviderError> {
+    async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, ProviderError> {
         self.modes.pass(Context::Stock).await?;
-        let variables = json!({ "order": order_id, "merchant": merchant_id, "lines": wanted });
+        let Reservation { order_id, merchant_id, lines } = reservation;
+        let variables = json!({ "order": order_id, "merchant": merchant_id, "lines": lines });
         match self.database.run(RESERVE, &variables).await {
             Ok(_) => return Ok(Reserved::Held),
             Err(StoreError::Exists) => {}
@@ -174,21 +170,21 @@ impl Stock for BuiltIn {
         }
     }
 
-    async fn release(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn release(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         Ok(match self.move_hold(RELEASE, order_id, 3).await? {
             HoldState::Released => Undo::Undone,
             _ => Undo::Nothing,
         })
     }
 
-    async fn commit(&self, order_id: &OrderId) -> Result<(), ProviderError> {
+    async fn commit(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<(), ProviderError> {
         match self.move_hold(COMMIT, order_id, 3).await? {
             HoldState::Committed => Ok(()),
             state => Err(ProviderError::impossible(format!("the hold for {order_id} is {state:?}"))),
         }
     }
 
-    async fn restock(&self, order_id: &OrderId) -> Result<Undo, ProviderError> {
+    async fn restock(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
         Ok(match self.move_hold(RESTOCK, order_id, 3).await? {
             HoldState::Restocked => Undo::Undone,
             _ => Undo::Nothing,
@@ -211,8 +207,9 @@ impl Stock for BuiltIn {
         }
     }
 
-    async fn products(&self, merchant_id: &MerchantId, skus: &[Sku]) -> Result<Vec<Product>, ProviderError> {
+    async fn products(&self, query: &ProductQuery) -> Result<Vec<Product>, ProviderError> {
         self.modes.pass(Context::Stock).await?;
+        let ProductQuery { merchant_id, skus } = query;
         let ids: Vec<Value> = skus.iter().map(|sku| json!([merchant_id, sku])).collect();
         let statement = if skus.is_empty() {
             "SELECT * FROM products:[$merchant, NONE]..[$merchant, []] ORDER BY sku"

@@ -1,6 +1,7 @@
 use super::*;
 use crate::Store;
-use workflows::{Currency, Money};
+use workflows::stock::Wanted;
+use workflows::{Currency, MerchantId, Money};
 
 async fn stock(on_hand: Option<i64>) -> Arc<BuiltIn> {
     let store = Store::open("mem://").await.expect("opens");
@@ -27,13 +28,22 @@ fn shop() -> MerchantId {
     "sauce-shop".parse().expect("valid")
 }
 
-fn wanted(lines: &[(&str, u32)]) -> Vec<Wanted> {
-    lines.iter().map(|(sku, quantity)| Wanted { sku: sku.parse().expect("valid"), quantity: *quantity }).collect()
+fn of(order_id: &OrderId) -> OrderRef {
+    OrderRef { order_id: order_id.clone(), merchant_id: shop() }
+}
+
+fn reservation(order_id: &OrderId, lines: &[(&str, u32)]) -> Reservation {
+    let wanted = |(sku, quantity): &(&str, u32)| Wanted { sku: sku.parse().expect("valid"), quantity: *quantity };
+    Reservation { order_id: order_id.clone(), merchant_id: shop(), lines: lines.iter().map(wanted).collect() }
+}
+
+fn all(merchant_id: MerchantId) -> ProductQuery {
+    ProductQuery { merchant_id, skus: Vec::new() }
 }
 
 /// On hand and reserved, of both products.
 async fn shelves(stock: &BuiltIn) -> Vec<(Option<i64>, i64)> {
-    let products = stock.products(&shop(), &[]).await.expect("lists");
+    let products = stock.products(&all(shop())).await.expect("lists");
     products.iter().map(|product| (product.on_hand, product.reserved)).collect()
 }
 
@@ -41,21 +51,21 @@ async fn shelves(stock: &BuiltIn) -> Vec<(Option<i64>, i64)> {
 async fn every_call_can_be_repeated() {
     let stock = stock(Some(10)).await;
     let order = OrderId::from_bits(1);
-    let lines = wanted(&[("chili", 3), ("soy", 1)]);
+    let reservation = reservation(&order, &[("chili", 3), ("soy", 1)]);
     for _ in 0..3 {
-        assert_eq!(stock.reserve(&order, &shop(), &lines).await.expect("answers"), Reserved::Held);
+        assert_eq!(stock.reserve(&reservation).await.expect("answers"), Reserved::Held);
     }
     assert_eq!(shelves(&stock).await, [(Some(10), 3), (Some(10), 1)]);
     for _ in 0..3 {
-        stock.commit(&order).await.expect("commits");
+        stock.commit(&of(&order)).await.expect("commits");
     }
     assert_eq!(shelves(&stock).await, [(Some(7), 0), (Some(9), 0)]);
     for _ in 0..3 {
-        assert_eq!(stock.restock(&order).await.expect("restocks"), Undo::Undone);
-        assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
+        assert_eq!(stock.restock(&of(&order)).await.expect("restocks"), Undo::Undone);
+        assert_eq!(stock.release(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
-    assert!(stock.commit(&order).await.is_err());
+    assert!(stock.commit(&of(&order)).await.is_err());
 }
 
 #[tokio::test]
@@ -63,12 +73,12 @@ async fn a_release_gives_back_what_was_held_or_sold() {
     let stock = stock(Some(10)).await;
     for (n, commit) in [(1, false), (2, true)] {
         let order = OrderId::from_bits(n);
-        stock.reserve(&order, &shop(), &wanted(&[("chili", 3)])).await.expect("holds");
+        stock.reserve(&reservation(&order, &[("chili", 3)])).await.expect("holds");
         if commit {
-            stock.commit(&order).await.expect("commits");
+            stock.commit(&of(&order)).await.expect("commits");
         }
         for _ in 0..2 {
-            assert_eq!(stock.release(&order).await.expect("releases"), Undo::Undone);
+            assert_eq!(stock.release(&of(&order)).await.expect("releases"), Undo::Undone);
         }
         assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
     }
@@ -79,19 +89,19 @@ async fn all_lines_or_none_and_a_refusal_stays_one() {
     let stock = stock(Some(10)).await;
     let order = OrderId::from_bits(1);
     let short = Reserved::OutOfStock { sku: "soy".parse().expect("valid"), available: 10 };
-    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
+    assert_eq!(stock.reserve(&reservation(&order, &[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
     assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
     stock.put_product(&product("soy", Some(50))).await.expect("saves");
-    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
-    assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
+    assert_eq!(stock.reserve(&reservation(&order, &[("chili", 3), ("soy", 11)])).await.expect("answers"), short);
+    assert_eq!(stock.release(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
 }
 
 #[tokio::test]
 async fn a_release_that_comes_first_keeps_the_hold_out() {
     let stock = stock(Some(10)).await;
     let order = OrderId::from_bits(1);
-    assert_eq!(stock.release(&order).await.expect("finds nothing"), Undo::Nothing);
-    let late = stock.reserve(&order, &shop(), &wanted(&[("chili", 1)])).await;
+    assert_eq!(stock.release(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
+    let late = stock.reserve(&reservation(&order, &[("chili", 1)])).await;
     assert!(matches!(late, Err(ProviderError::Impossible(_))));
     assert_eq!(shelves(&stock).await, [(Some(10), 0), (Some(10), 0)]);
 }
@@ -103,8 +113,7 @@ async fn never_oversold_by_concurrent_orders() {
         .map(|n| {
             let stock = stock.clone();
             tokio::spawn(async move {
-                let lines = wanted(&[("chili", 1)]);
-                stock.reserve(&OrderId::from_bits(n), &shop(), &lines).await.expect("answers")
+                stock.reserve(&reservation(&OrderId::from_bits(n), &[("chili", 1)])).await.expect("answers")
             })
         })
         .collect();
@@ -120,9 +129,9 @@ async fn never_oversold_by_concurrent_orders() {
 async fn untracked_stock_is_never_short() {
     let stock = stock(None).await;
     let order = OrderId::from_bits(1);
-    assert_eq!(stock.reserve(&order, &shop(), &wanted(&[("chili", 999)])).await.expect("answers"), Reserved::Held);
-    stock.commit(&order).await.expect("commits");
-    assert_eq!(stock.restock(&order).await.expect("restocks"), Undo::Undone);
+    assert_eq!(stock.reserve(&reservation(&order, &[("chili", 999)])).await.expect("answers"), Reserved::Held);
+    stock.commit(&of(&order)).await.expect("commits");
+    assert_eq!(stock.restock(&of(&order)).await.expect("restocks"), Undo::Undone);
     assert_eq!(shelves(&stock).await, [(None, 0), (None, 0)]);
 }
 
@@ -131,11 +140,12 @@ async fn products_are_found_by_merchant_and_sku_and_keep_what_is_held() {
     let stock = stock(Some(10)).await;
     let other = Product { merchant_id: "sauce-shop-2".parse().expect("valid"), ..product("chili", None) };
     stock.put_product(&other).await.expect("saves");
-    let found = stock.products(&shop(), &["soy".parse().expect("valid"), "nope".parse().expect("valid")]).await;
+    let named = ["soy", "nope"].map(|sku| sku.parse().expect("valid"));
+    let found = stock.products(&ProductQuery { merchant_id: shop(), skus: named.to_vec() }).await;
     assert_eq!(found.expect("lists"), [product("soy", Some(10))]);
-    assert_eq!(stock.products(&other.merchant_id, &[]).await.expect("lists"), [other]);
+    assert_eq!(stock.products(&all(other.merchant_id.clone())).await.expect("lists"), [other]);
 
-    stock.reserve(&OrderId::from_bits(1), &shop(), &wanted(&[("chili", 4)])).await.expect("holds");
+    stock.reserve(&reservation(&OrderId::from_bits(1), &[("chili", 4)])).await.expect("holds");
     let below = stock.put_product(&product("chili", Some(3))).await.expect("answers");
     assert_eq!(below, ProductPut::BelowReserved { reserved: 4 });
     stock.put_product(&product("chili", Some(4))).await.expect("saves");

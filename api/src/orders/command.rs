@@ -9,7 +9,7 @@ use tracing::warn;
 use workflows::order::command::{CommandRequest, Verdict};
 use workflows::order::rules::{self, Admission};
 use workflows::order::{self, OrderBook};
-use workflows::{Command, OrderId};
+use workflows::{Command, OrderId, PaymentMethod, Status};
 
 use super::json::{Order, allowed_commands};
 use super::read::{find, language_or_default};
@@ -61,7 +61,8 @@ impl CommandOrders {
     /// `cancel` calls it off while its lifecycle lets the caller; everything that was done is undone.
     /// `complete-delivery` reports that the goods were handed over. `allowed_commands` of the order says which commands
     /// it takes now. Repeating a command that was accepted changes nothing and answers 200. Of two commands that
-    /// exclude each other exactly one wins.
+    /// exclude each other exactly one wins. A `confirm-deposit` that comes too late is refused, and the transfer is
+    /// given back.
     #[oai(path = "/:order_id/:command", method = "post", operation_id = "command_order")]
     async fn command(
         &self,
@@ -90,6 +91,7 @@ impl CommandOrders {
         let order = find(&*self.orders, id).await?;
         match rules::admit(&order, by, command) {
             Admission::CarriedOut => return Ok(order),
+            Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
             Admission::NotAllowed => return Err(not_allowed(&order)),
             Admission::Allowed => {}
         }
@@ -102,9 +104,46 @@ impl CommandOrders {
         })?;
         let order = find(&*self.orders, id).await?;
         // Somebody else may have asked the same a moment earlier.
-        let carried_out = verdict == Verdict::Accepted || rules::admit(&order, by, command) == Admission::CarriedOut;
-        if carried_out { Ok(order) } else { Err(not_allowed(&order)) }
+        if rules::admit(&order, by, command) == Admission::CarriedOut {
+            return Ok(order);
+        }
+        // A deposit gate that this command could not pass was shut or had its time: the order is on its way to be
+        // cancelled, whether or not that can be read yet. And a cancel may overtake a command that had passed it.
+        let lost = verdict == Verdict::NotAllowed && command == Command::ConfirmDeposit;
+        match verdict {
+            _ if lost || is_late(&order, command) => Err(self.give_back(&order).await),
+            Verdict::Accepted => Ok(order),
+            Verdict::NotAllowed => Err(not_allowed(&order)),
+        }
     }
+
+    /// Refuses a transfer that came too late, once it is certain that it goes back.
+    async fn give_back(&self, order: &order::Order) -> Problem {
+        match self.engine.give_back(order::due(order)).await {
+            // Whatever can be read of the order yet: it is called off, and takes nothing any more.
+            Ok(()) => refused(
+                order,
+                Vec::new(),
+                "The transfer came too late: the order expects it no more. It is being given back to the customer.",
+            ),
+            Err(error) => {
+                warn!(order_id = %order.id, %error, "late deposit not handed to the engine");
+                Problem::new(
+                    Kind::TryAgainLater,
+                    "The transfer came too late and has to be given back, which could not be started. Please confirm it \
+                     again after Retry-After.",
+                )
+            }
+        }
+    }
+}
+
+/// Whether the command confirms a deposit that was never confirmed and is expected no more.
+fn is_late(order: &order::Order, command: Command) -> bool {
+    command == Command::ConfirmDeposit
+        && order.payment.method == PaymentMethod::Deposit
+        && !order.carried_out.contains(&command)
+        && matches!(order.status, Status::Cancelling | Status::Cancelled | Status::Rejected)
 }
 
 fn not_allowed(order: &order::Order) -> Problem {
@@ -113,6 +152,10 @@ fn not_allowed(order: &order::Order) -> Problem {
         [] => "The order takes no command from you now.",
         _ => "The order does not take this command now; `allowed_commands` says which it takes.",
     };
+    refused(order, allowed, detail)
+}
+
+fn refused(order: &order::Order, allowed: Vec<CommandName>, detail: &'static str) -> Problem {
     Problem::new(Kind::CommandNotAllowed, detail).with(Members {
         order_id: Some(Checked(order.id.clone())),
         status: Some(order.status.into()),

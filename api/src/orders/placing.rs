@@ -12,7 +12,7 @@ use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
 use workflows::order::{self, Fact, Line, OrderBook, Placement, Rejection};
 use workflows::payment::{CardToken, PaymentMethod};
-use workflows::stock::{Product, Stock};
+use workflows::stock::{Product, ProductQuery, Stock};
 use workflows::{Money, Order, OrderId, ProviderError, Sku, Status};
 
 use super::key::{IdempotencyKey, digest};
@@ -142,8 +142,8 @@ impl Placing {
             return Err(not_accepted());
         }
         let skus: BTreeSet<Sku> = request.lines.iter().map(|line| line.sku.0.clone()).collect();
-        let skus = Vec::from_iter(skus);
-        let products = needed(until, "stock.products", self.stock.products(merchant_id, &skus)).await?;
+        let query = ProductQuery { merchant_id: merchant_id.clone(), skus: Vec::from_iter(skus) };
+        let products = needed(until, "stock.products", self.stock.products(&query)).await?;
         let lines = priced(&request.lines, &products, &merchant)?;
         let total = total(&lines, &merchant)?;
         if request.expected_total.as_ref().is_some_and(|expected| Money::from(expected) != total) {

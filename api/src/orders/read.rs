@@ -1,32 +1,35 @@
 //! Reading orders: from the book of orders alone, so that it works whatever else is down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use workflows::order::{Language, OrderBook, OrderFilter};
+use workflows::order::{Language, OrderBook, OrderFilter, Stuck};
 use workflows::{MerchantId, OrderId};
 
 use super::cursor;
-use super::json::{EventJson, Order};
+use super::json::Order;
 use crate::ask::ask;
+use crate::dashboard::stuck_since_before;
 use crate::headers::{AcceptLanguage, IfNoneMatch};
 use crate::json::StatusName;
 use crate::kind::Kind;
 use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
-use crate::value::{Checked, CustomerId, EventNumber, Limit};
+use crate::value::{Checked, CustomerId, Limit};
 
 pub(crate) struct ReadOrders {
     pub orders: Arc<dyn OrderBook>,
+    /// For how long an order has to be without progress to count as stuck.
+    pub stuck_after: Duration,
 }
 
 refusals! {
     ListOrders: InvalidRequest, InvalidCursor, TryAgainLater;
     GetOrder: NotFound, TryAgainLater;
-    ListOrderEvents: InvalidRequest, NotFound, TryAgainLater;
 }
 
 /// A page of orders, newest first.
@@ -37,16 +40,6 @@ struct OrderPage {
     /// Where the next page begins; null on the last page.
     #[oai(nullable)]
     next_cursor: Option<String>,
-}
-
-/// A page of an order's events, oldest first.
-#[derive(Object)]
-struct EventPage {
-    /// The events.
-    items: Vec<EventJson>,
-    /// The `after` of the next page; null on the last page.
-    #[oai(nullable)]
-    next_after: Option<u32>,
 }
 
 #[derive(ApiResponse)]
@@ -88,6 +81,9 @@ impl ReadOrders {
         placed_after: Query<Option<Checked<DateTime<Utc>>>>,
         /// Only orders placed before this time.
         placed_before: Query<Option<Checked<DateTime<Utc>>>>,
+        /// Only orders that are stuck, or only those that are not. Stuck is an order of which a step keeps failing, or
+        /// which waits for nobody and still does not go on, for 30 seconds unless the server is told otherwise.
+        stuck: Query<Option<bool>>,
         /// How many orders a page may have.
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
@@ -107,6 +103,9 @@ impl ReadOrders {
             placed_after: placed_after.0.map(|Checked(time)| time),
             placed_before: placed_before.0.map(|Checked(time)| time),
             beyond,
+            stuck: stuck
+                .0
+                .map(|are| Stuck { are, since_before: stuck_since_before(self.orders.now(), self.stuck_after) }),
             // One more tells whether there is another page.
             limit: limit + 1,
         };
@@ -141,34 +140,6 @@ impl ReadOrders {
         let tag = order.tag();
         let unchanged = known.0.is_some_and(|Checked(known)| known.has(&tag));
         Ok(if unchanged { OrderFound::Unchanged(tag) } else { OrderFound::Changed(Json(order), tag) })
-    }
-
-    /// List an order's events
-    ///
-    /// Everything that became true of the order, in the order in which it did, numbered from 1 without gaps.
-    #[oai(path = "/:order_id/events", method = "get", operation_id = "list_order_events")]
-    async fn events(
-        &self,
-        /// The order's id.
-        order_id: Path<Checked<OrderId>>,
-        /// Only events with a greater number.
-        #[oai(default = "EventNumber::none")]
-        after: Query<Checked<EventNumber>>,
-        /// How many events a page may have.
-        #[oai(default = "Limit::of_200")]
-        limit: Query<Checked<Limit>>,
-    ) -> Result<Json<EventPage>, Refused<ListOrderEvents>> {
-        let Checked(id) = order_id.0;
-        let (Checked(EventNumber(after)), Checked(Limit(limit))) = (after.0, limit.0);
-        let events = self.orders.events(&id, after, limit + 1);
-        let mut events = ask("orders.events", events).await?;
-        if events.is_empty() {
-            find(&*self.orders, &id).await?;
-        }
-        let more = events.len() > limit as usize;
-        events.truncate(limit as usize);
-        let next_after = events.last().filter(|_| more).map(|event| event.number);
-        Ok(Json(EventPage { items: events.into_iter().map(EventJson::from).collect(), next_after }))
     }
 }
 

@@ -1,28 +1,25 @@
 //! The data directory: one jumun at a time uses it, and only one that knows its format.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::lock::{Holder, Lock, LockError};
+
 /// The layout that this jumun reads and writes. A change that an older jumun must not touch makes it greater.
 const FORMAT: u32 = 1;
-/// A jumun that was killed a moment ago may still be on its way out.
-const PATIENCE: Duration = Duration::from_secs(1);
-const POLL: Duration = Duration::from_millis(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     #[error("cannot use {} as the data directory", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
     #[error(
-        "data directory {} is in use by another jumun (pid {}); stop that one, or choose another directory with \
+        "data directory {} is in use by another jumun ({holder}); stop that one, or choose another directory with \
          --data-dir",
-        .path.display(), Pid(*.pid)
+        .path.display()
     )]
-    InUse { path: PathBuf, pid: Option<u32> },
+    InUse { path: PathBuf, holder: Holder },
     #[error(
         "data directory {} was written by a newer jumun (format {found}, this one knows {FORMAT}); \
          start that one, or choose another directory with --data-dir",
@@ -35,17 +32,6 @@ pub enum DataDirError {
     NotUnicode { path: PathBuf },
 }
 
-struct Pid(Option<u32>);
-
-impl std::fmt::Display for Pid {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(pid) => pid.fmt(f),
-            None => f.write_str("unknown"),
-        }
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 struct Format {
     format: u32,
@@ -56,7 +42,7 @@ struct Format {
 pub struct DataDir {
     path: PathBuf,
     // Dropped in this order: the lock goes before the directory that it lies in.
-    _lock: File,
+    _lock: Lock,
     temporary: Option<tempfile::TempDir>,
 }
 
@@ -105,40 +91,11 @@ fn unusable(path: &Path, source: io::Error) -> DataDirError {
     DataDirError::Unusable { path: path.to_owned(), source }
 }
 
-/// The lock goes with the process, however that ends; the pid in the file is only there to be shown.
-fn lock(dir: &Path) -> Result<File, DataDirError> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join("jumun.lock"))
-        .map_err(|source| unusable(dir, source))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(POLL),
-            Err(TryLockError::WouldBlock) => {
-                return Err(DataDirError::InUse { path: dir.to_owned(), pid: holder(&mut file) });
-            }
-            Err(TryLockError::Error(source)) => return Err(unusable(dir, source)),
-        }
-    }
-    write_pid(&mut file).map_err(|source| unusable(dir, source))?;
-    Ok(file)
-}
-
-fn write_pid(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
-}
-
-fn holder(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+fn lock(dir: &Path) -> Result<Lock, DataDirError> {
+    Lock::take(&dir.join("jumun.lock")).map_err(|error| match error {
+        LockError::Held(holder) => DataDirError::InUse { path: dir.to_owned(), holder },
+        LockError::Unusable(source) => unusable(dir, source),
+    })
 }
 
 fn check_format(dir: &Path) -> Result<(), DataDirError> {

@@ -1,14 +1,20 @@
 //! The `jumun` command: reads flags and environment, which nothing else does, and composes the other crates. It holds
 //! no rules of its own. The binary is only a call of [`main`].
 
+mod config;
 mod data_dir;
 mod demo;
 mod engine;
 mod fetch;
 mod listen;
 mod local;
+mod lock;
+mod provider;
 mod report;
+mod seed;
+mod settings;
 mod stop;
+mod store_url;
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
@@ -18,22 +24,38 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use restate_sdk::filter::ReplayAwareFilter;
+use tokio::runtime::Runtime;
 use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use local::{LocalError, Settings};
+use crate::config::Configuration;
+use data_dir::DataDir;
+use demo::DemoError;
+use local::LocalError;
+use provider::ProvideError;
+use settings::Settings;
+use stop::StopRequests;
+use workflows::Context;
 
 const FAILED: u8 = 1;
+const MAKES_NO_SENSE: u8 = 2;
 const CANNOT_START: u8 = 3;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped as asked
   1  failed, or was asked twice to stop and did so at once
-  2  the flags or variables make no sense
-  3  could not start here: an address taken, the data directory in use or unusable, no engine to be had";
+  2  the flags, the variables or the configuration file make no sense
+  3  could not start here: an address taken, the data directory or a store in use or not to be opened,
+     no engine to be had";
+const DEMO_EXIT_CODES: &str = "\
+Exit codes:
+  0  every order ended as planned: five closed, one cancelled, one rejected
+  1  not so, or stopped before the end
+  2  the flags, the variables or the configuration file make no sense
+  3  its own system could not start here";
 
 /// How long what still runs in the background may take to end.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
@@ -53,49 +75,141 @@ enum Command {
     /// Run everything on this machine: engine, store, worker, providers and API (the default)
     #[command(after_help = EXIT_CODES)]
     Local(Box<Settings>),
+    /// Run one context's built-in provider as a process of its own
+    #[command(after_help = EXIT_CODES)]
+    Provider(Box<provider::Settings>),
+    /// Place an order of each of the five lifecycles, with one that is cancelled and one that fails, and show each live
+    #[command(after_help = DEMO_EXIT_CODES)]
+    Demo(demo::Settings),
     /// Print the description of the API that is also at `/openapi.json`
-    Openapi,
+    Openapi {
+        /// That of a provider instead
+        #[arg(long, value_name = "CONTEXT", value_parser = provider::context())]
+        provider: Option<Context>,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Local(#[from] LocalError),
+    #[error(transparent)]
+    Provide(#[from] ProvideError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    #[error("stopped by {0} before the end")]
+    Stopped(&'static str),
+    #[error("cannot write to standard output, or use the system's threads")]
+    System(#[from] io::Error),
+}
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Local(error) => error.exit_code(),
+            Self::Provide(error) => error.exit_code(),
+            Self::Demo(_) | Self::Stopped(_) | Self::System(_) => FAILED,
+        }
+    }
 }
 
 /// The whole command, from the process's arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.command.unwrap_or(Command::Local(Box::new(cli.local))) {
-        Command::Local(settings) => local(&settings),
-        Command::Openapi => openapi(),
-    }
-}
-
-fn local(settings: &Settings) -> ExitCode {
-    start_logging(&settings.log);
-    match run_local(settings) {
+    let outcome = match cli.command.unwrap_or(Command::Local(Box::new(cli.local))) {
+        Command::Local(settings) => run_local(&settings),
+        Command::Provider(settings) => run_provider(&settings),
+        Command::Demo(settings) => run_demo(&settings),
+        Command::Openapi { provider } => openapi(provider),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report::error(&error);
-            ExitCode::from(if error.is_environment() { CANNOT_START } else { FAILED })
+        Err(failure) => {
+            report::error(&failure);
+            ExitCode::from(failure.exit_code())
         }
     }
 }
 
-fn run_local(settings: &Settings) -> Result<(), LocalError> {
+fn run_local(settings: &Settings) -> Result<(), Failure> {
+    start_logging(&settings.log);
+    let configuration = settings.configuration().map_err(LocalError::from)?;
     let dir = local::open_data_dir(settings)?;
-    let runtime = tokio::runtime::Runtime::new()?;
-    let outcome = runtime.block_on(local::run(settings, &dir));
+    let runtime = Runtime::new()?;
+    let outcome = runtime.block_on(local::run(settings, configuration, &dir));
     // The store's own threads let go of their files before the directory is given up.
+    runtime.shutdown_timeout(BACKGROUND_GRACE);
+    Ok(outcome?)
+}
+
+fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
+    start_logging(&settings.log);
+    let configuration = settings.configuration().map_err(ProvideError::from)?;
+    let store = settings.occupy_store(&configuration)?;
+    let runtime = Runtime::new()?;
+    let outcome = runtime.block_on(provider::run(settings, configuration, &store));
+    // As above.
+    runtime.shutdown_timeout(BACKGROUND_GRACE);
+    Ok(outcome?)
+}
+
+fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
+    start_logging(&settings.log);
+    let runtime = Runtime::new()?;
+    if let Some(api) = runtime.block_on(demo::find(settings))? {
+        return runtime.block_on(until_stopped(async { Ok(demo::run(settings, api).await?) }));
+    }
+    // Read as `jumun local` reads it, but for the flags.
+    let own = Settings { ephemeral: true, ..Own::parse_from(["jumun demo"]).settings };
+    let configuration = own.configuration().map_err(LocalError::from)?;
+    report::progress("no jumun is running here, so the demo starts one of its own, which keeps nothing ...");
+    let dir = DataDir::temporary().map_err(LocalError::from)?;
+    let outcome = runtime.block_on(until_stopped(demo_alone(settings, &own, configuration, &dir)));
+    // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     outcome
 }
 
-fn openapi() -> ExitCode {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{}", api::openapi(true)).and_then(|()| out.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            report::error(&error);
-            ExitCode::from(FAILED)
-        }
+/// The flags of `jumun local`, as far as the environment sets them.
+#[derive(Parser)]
+struct Own {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// The demo with a system of its own.
+async fn demo_alone(
+    settings: &demo::Settings,
+    own: &Settings,
+    configuration: Configuration,
+    dir: &DataDir,
+) -> Result<(), Failure> {
+    let running = local::start(own, configuration, dir).await?;
+    let api = running.api().parse().expect("our own address is a URL");
+    let outcome = tokio::select! {
+        outcome = demo::run(settings, api) => outcome.map_err(Failure::from),
+        part = running.ended() => Err(LocalError::Ended(part).into()),
+    };
+    running.stop().await?;
+    outcome
+}
+
+/// Drops what it waits for when somebody asks to stop.
+async fn until_stopped(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let mut requests = StopRequests::listen(false)?;
+    tokio::select! {
+        outcome = work => outcome,
+        by = requests.next() => Err(Failure::Stopped(by)),
     }
+}
+
+fn openapi(provider: Option<Context>) -> Result<(), Failure> {
+    let document = provider.map_or_else(|| api::openapi(true), activities::provider::openapi);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{document}").and_then(|()| out.flush())?;
+    Ok(())
 }
 
 fn log_filter(text: &str) -> Result<String, ParseError> {
@@ -159,7 +273,7 @@ mod tests {
         let cli = Cli::command();
         let local = cli.find_subcommand("local").expect("exists");
         for command in [&cli, local] {
-            for listener in Listener::ALL {
+            for listener in Listener::LOCAL {
                 let flag = command.get_arguments().find(|arg| arg.get_long() == Some(listener.flag()));
                 let flag = flag.unwrap_or_else(|| panic!("no --{}", listener.flag()));
                 assert_eq!(flag.get_env(), Some(OsStr::new(listener.variable())));

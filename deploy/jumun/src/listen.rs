@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::Instant;
+use workflows::Context;
 
 /// A jumun that was killed a moment ago, or its engine, may still be on its way out.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -19,11 +20,13 @@ pub enum Listener {
     EngineIngress,
     EngineAdmin,
     EngineNode,
+    Provider(Context),
 }
 
 impl Listener {
+    /// Those of `jumun local`.
     #[cfg(test)]
-    pub const ALL: [Self; 5] = [Self::Api, Self::Worker, Self::EngineIngress, Self::EngineAdmin, Self::EngineNode];
+    pub const LOCAL: [Self; 5] = [Self::Api, Self::Worker, Self::EngineIngress, Self::EngineAdmin, Self::EngineNode];
 
     const fn who(self) -> &'static str {
         match self {
@@ -32,6 +35,7 @@ impl Listener {
             Self::EngineIngress => "the engine's ingress",
             Self::EngineAdmin => "the engine's admin API and UI",
             Self::EngineNode => "the engine's node port",
+            Self::Provider(_) => "the provider",
         }
     }
 
@@ -42,6 +46,7 @@ impl Listener {
             Self::EngineIngress => "engine-ingress-listen",
             Self::EngineAdmin => "engine-admin-listen",
             Self::EngineNode => "engine-node-listen",
+            Self::Provider(_) => "listen",
         }
     }
 
@@ -52,6 +57,7 @@ impl Listener {
             Self::EngineIngress => "JUMUN_ENGINE_INGRESS_LISTEN",
             Self::EngineAdmin => "JUMUN_ENGINE_ADMIN_LISTEN",
             Self::EngineNode => "JUMUN_ENGINE_NODE_LISTEN",
+            Self::Provider(_) => "JUMUN_PROVIDER_LISTEN",
         }
     }
 
@@ -62,6 +68,12 @@ impl Listener {
             Self::EngineIngress => 8080,
             Self::EngineAdmin => 9070,
             Self::EngineNode => 5122,
+            Self::Provider(Context::Payment) => 9101,
+            Self::Provider(Context::Stock) => 9102,
+            Self::Provider(Context::Delivery) => 9103,
+            Self::Provider(Context::Promotion) => 9104,
+            Self::Provider(Context::Kitchen) => 9105,
+            Self::Provider(Context::Notification) => 9106,
         }
     }
 

@@ -1,23 +1,26 @@
 //! `jumun local`: engine, store, worker, providers and API in one process and one child. `start` is the story.
 
 use std::io;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::{Activities, Modes, Store, StoreError};
+use activities::{Activities, Modes, OpenError, Setup, Store, StoreError};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
 use worker::RegisterError;
+use workflows::Context;
 
+use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
-use crate::demo::{self, DemoError};
 use crate::engine::{Engine, EngineError, Launch};
 use crate::fetch::{self, FetchError};
 use crate::listen::{self, ListenError, Listener, Reserved};
 use crate::report::{self, Ready};
+use crate::seed::{SeedError, Seeds};
+use crate::settings::Settings;
 use crate::stop::StopRequests;
+use crate::store_url::{OccupiedStore, StoreUrl, StoreUrlError};
 
 /// A first start provisions the engine; a later one may have many orders to read in.
 const ENGINE_READY_WITHIN: Duration = Duration::from_mins(1);
@@ -25,74 +28,6 @@ const ENGINE_READY_WITHIN: Duration = Duration::from_mins(1);
 const API_GRACE: Duration = Duration::from_secs(5);
 /// How long steps in flight may take then. What is cut off is done again by the next start.
 const WORKER_GRACE: Duration = Duration::from_secs(1);
-
-/// The store tells at length how it starts and stops.
-const DEFAULT_LOG: &str = "info,poem=warn,surrealdb=warn,surrealdb_core=off,surrealkv=error,surrealkv::task=off";
-
-/// What `jumun local` is told.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Settings {
-    /// Where everything is kept; made if there is none
-    #[arg(long, env = "JUMUN_DATA_DIR", value_name = "DIR", default_value = ".jumun", conflicts_with = "ephemeral")]
-    pub data_dir: PathBuf,
-
-    /// Keep nothing: a temporary data directory, and free ports where none are named
-    #[arg(long, env = "JUMUN_EPHEMERAL", value_parser = clap::builder::FalseyValueParser::new())]
-    pub ephemeral: bool,
-
-    /// Where the API listens [default: 127.0.0.1:8088]
-    #[arg(long, env = Listener::Api.variable(), value_name = "ADDRESS")]
-    pub api_listen: Option<SocketAddr>,
-
-    /// Where the worker listens to the engine [default: 127.0.0.1:9080]
-    #[arg(long, env = Listener::Worker.variable(), value_name = "ADDRESS")]
-    pub worker_listen: Option<SocketAddr>,
-
-    /// Where the engine takes invocations; it knows no callers, so keep it private [default: 127.0.0.1:8080]
-    #[arg(long, env = Listener::EngineIngress.variable(), value_name = "ADDRESS")]
-    pub engine_ingress_listen: Option<SocketAddr>,
-
-    /// Where the engine has its admin API and UI; it knows no callers, so keep it private [default: 127.0.0.1:9070]
-    #[arg(long, env = Listener::EngineAdmin.variable(), value_name = "ADDRESS")]
-    pub engine_admin_listen: Option<SocketAddr>,
-
-    /// Where the engine would talk to other nodes [default: 127.0.0.1:5122]
-    #[arg(long, env = Listener::EngineNode.variable(), value_name = "ADDRESS")]
-    pub engine_node_listen: Option<SocketAddr>,
-
-    /// The engine's program; else the one on PATH, the one in the cache, or one that npm fetches into the cache
-    #[arg(long, env = "RESTATE_SERVER", value_name = "PATH")]
-    pub restate_server: Option<PathBuf>,
-
-    /// Where an engine that was fetched is kept [default: `$XDG_CACHE_HOME/jumun`, else `~/.cache/jumun`]
-    #[arg(long, env = "JUMUN_CACHE_DIR", value_name = "DIR")]
-    pub cache_dir: Option<PathBuf>,
-
-    /// Once ready, print one line of JSON instead of a page
-    #[arg(long, env = "JUMUN_JSON", value_parser = clap::builder::FalseyValueParser::new())]
-    pub json: bool,
-
-    /// What is logged on standard error, like `info,api=debug`
-    #[arg(long, env = "JUMUN_LOG", value_name = "FILTER", default_value = DEFAULT_LOG, value_parser = crate::log_filter)]
-    pub log: String,
-
-    /// Stop when standard input ends, so that a parent process takes jumun with it
-    #[arg(long, env = "JUMUN_UNTIL_STDIN_CLOSES", value_parser = clap::builder::FalseyValueParser::new())]
-    pub until_stdin_closes: bool,
-}
-
-impl Settings {
-    fn address(&self, listener: Listener) -> SocketAddr {
-        let wanted = match listener {
-            Listener::Api => self.api_listen,
-            Listener::Worker => self.worker_listen,
-            Listener::EngineIngress => self.engine_ingress_listen,
-            Listener::EngineAdmin => self.engine_admin_listen,
-            Listener::EngineNode => self.engine_node_listen,
-        };
-        wanted.unwrap_or_else(|| listener.default_address(self.ephemeral))
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
@@ -106,12 +41,18 @@ pub enum LocalError {
     NoCacheDir,
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Configuration(#[from] InvalidConfiguration),
     #[error("cannot open the store")]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    PaymentStore(#[from] StoreUrlError),
+    #[error("cannot open the stores")]
+    Open(#[from] OpenError),
     #[error("cannot register the worker")]
     Register(#[from] RegisterError),
     #[error(transparent)]
-    Demo(#[from] DemoError),
+    Seed(#[from] SeedError),
     #[error("cannot set up the API")]
     Api(#[from] api::InvalidEngine),
     #[error("cannot use the system's signals and threads")]
@@ -123,9 +64,20 @@ pub enum LocalError {
 }
 
 impl LocalError {
-    /// Whether something around jumun is in the way of a start, rather than something that went wrong in it.
-    pub fn is_environment(&self) -> bool {
-        matches!(self, Self::DataDir(_) | Self::Listen(_) | Self::Fetch(_) | Self::NoCacheDir)
+    /// What the process ends with.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => crate::MAKES_NO_SENSE,
+            // Something around jumun is in the way of a start, rather than something that went wrong in it.
+            Self::DataDir(_)
+            | Self::Listen(_)
+            | Self::Fetch(_)
+            | Self::NoCacheDir
+            | Self::Store(_)
+            | Self::PaymentStore(_)
+            | Self::Open(_) => crate::CANNOT_START,
+            _ => crate::FAILED,
+        }
     }
 }
 
@@ -135,10 +87,10 @@ pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
 }
 
 /// Runs until it is asked to stop, or cannot go on.
-pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), LocalError> {
+pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
     let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
     let running = tokio::select! {
-        running = start(settings, dir) => running?,
+        running = start(settings, configuration, dir) => running?,
         by = requests.next() => {
             info!(by, "stopped before it was ready");
             return Ok(());
@@ -161,13 +113,15 @@ pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), LocalError> {
     }
 }
 
-async fn start(settings: &Settings, dir: &DataDir) -> Result<Running, LocalError> {
+/// Starts everything, and returns once orders can be placed.
+pub async fn start(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<Running, LocalError> {
     let api_listener = listen::bind(Listener::Api, settings.address(Listener::Api)).await?;
     let worker_listener = listen::bind(Listener::Worker, settings.address(Listener::Worker)).await?;
     let (api_address, worker_address) = (api_listener.local_addr()?, worker_listener.local_addr()?);
     let engine_addresses = [Listener::EngineIngress, Listener::EngineAdmin, Listener::EngineNode]
         .map(|listener| (listener, settings.address(listener)));
     let [ingress, admin, node] = listen::reserve(engine_addresses).await?;
+    let payment_store = payment_store(&configuration)?;
 
     let cache = settings.cache_dir.clone().or_else(crate::default_cache_dir).ok_or(LocalError::NoCacheDir)?;
     let mut engine = Engine::start(Launch {
@@ -184,19 +138,17 @@ async fn start(settings: &Settings, dir: &DataDir) -> Result<Running, LocalError
         admin: listen::url(admin.address),
     };
 
-    let sandbox = Arc::new(Modes::default());
-    let store_url = dir.store_url()?;
-    let open_store = async {
-        let store = Store::open(&store_url).await?;
-        Ok::<_, LocalError>(Activities::open(&store, sandbox.clone()).await?)
-    };
+    let stuck_after = configuration.stuck_after;
+    let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
+    let activities = open(dir.store_url()?, payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
-    let (activities, ()) = tokio::try_join!(open_store, engine_ready)?;
+    let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
 
     let endpoint = worker::endpoint(activities.ports());
     let worker = Serving::start(|stop| worker::serve(worker_listener, endpoint, stop, WORKER_GRACE));
     worker::register(&urls.admin, &urls.worker).await?;
-    demo::seed(activities.merchants.as_ref(), activities.stock.as_ref()).await?;
+    let seeds = Seeds { merchants: activities.merchants.clone(), stock: activities.stock.clone() };
+    let seeding = if seeds_may_wait { seeds.sow_or_keep_trying().await? } else { seeds.sow().await.map(|()| None)? };
 
     let deps = api::Deps {
         orders: activities.orders,
@@ -205,15 +157,40 @@ async fn start(settings: &Settings, dir: &DataDir) -> Result<Running, LocalError
         stock: activities.stock,
         deliveries: activities.deliveries,
         promotions: activities.promotions,
-        engine: api::Engine::new(&urls.ingress)?,
-        sandbox: Some(sandbox),
+        notifications: activities.notifications,
+        engine: api::Engine::new(&urls.ingress, &urls.admin)?,
+        stuck_after,
+        sandbox: Some(activities.sandbox),
     };
     let api = Serving::start(|stop| async move {
         if let Err(error) = api::serve(api_listener, deps, stop.cancelled_owned(), API_GRACE).await {
             error!(%error, "the API cannot be served");
         }
     });
-    Ok(Running { api, worker, engine, urls, _reserved: [ingress, admin, node] })
+    let _kept = Kept { _reserved: [ingress, admin, node], _payment_store: payment_store, _seeding: seeding };
+    Ok(Running { api, worker, engine, urls, _kept })
+}
+
+/// The store of payments that has a place of its own, unless payment is another process.
+fn payment_store(configuration: &Configuration) -> Result<Option<OccupiedStore>, StoreUrlError> {
+    let built_in = !configuration.providers.contains_key(&Context::Payment);
+    configuration.payment_store.as_ref().filter(|_| built_in).map(StoreUrl::occupy).transpose()
+}
+
+async fn open(
+    store_url: String,
+    payment_store: Option<&OccupiedStore>,
+    configuration: Configuration,
+) -> Result<Activities, LocalError> {
+    let Configuration { providers, notifications, .. } = configuration;
+    let setup = Setup {
+        store: Store::open(&store_url).await?,
+        payment_store: payment_store.map(|store| store.address().to_owned()),
+        remote: providers.into_iter().map(|(context, url)| (context, url.to_string())).collect(),
+        notifications,
+        modes: Arc::new(Modes::default()),
+    };
+    Ok(Activities::open(&setup).await?)
 }
 
 #[derive(Debug)]
@@ -243,12 +220,19 @@ impl std::fmt::Display for Part {
 }
 
 /// Everything that runs. Dropped, it stops at once; the next start carries on all the same.
-struct Running {
+pub struct Running {
     api: Serving,
     worker: Serving,
     engine: Engine,
     urls: Urls,
+    _kept: Kept,
+}
+
+/// What is only there to be held.
+struct Kept {
     _reserved: [Reserved; 3],
+    _payment_store: Option<OccupiedStore>,
+    _seeding: Option<AbortOnDropHandle<()>>,
 }
 
 impl Running {
@@ -268,8 +252,13 @@ impl Running {
         }
     }
 
+    /// Where the API is.
+    pub fn api(&self) -> &str {
+        &self.urls.api
+    }
+
     /// Returns when a part has ended by itself.
-    async fn ended(&self) -> Part {
+    pub async fn ended(&self) -> Part {
         tokio::select! {
             () = self.api.ended.cancelled() => Part::Api,
             () = self.worker.ended.cancelled() => Part::Worker,
@@ -278,7 +267,7 @@ impl Running {
     }
 
     /// In the order in which they need each other.
-    async fn stop(self) -> Result<(), LocalError> {
+    pub async fn stop(self) -> Result<(), LocalError> {
         self.api.stop().await;
         self.worker.stop().await;
         self.engine.stop().await?;

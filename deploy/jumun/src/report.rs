@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use serde::Serialize;
+use workflows::Context;
 
-use crate::demo;
+use crate::seed;
+use crate::store_url::StoreUrl;
 
 /// Where everything is, once it runs. With `--json` this is the line on standard output.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +43,7 @@ pub fn ready(ready: &Ready, json: bool) -> io::Result<()> {
 fn page(ready: &Ready, out: &mut impl Write) -> io::Result<()> {
     let Ready { api, docs, engine_ui, data_dir, .. } = ready;
     let fate = if ready.keeps_data { "kept; the next start carries on with it" } else { "removed in the end" };
-    let (merchant, sku) = (demo::MERCHANT, demo::SKU);
+    let (merchant, sku) = (seed::MERCHANT, seed::SKU);
     write!(
         out,
         r#"jumun is running.
@@ -60,9 +62,63 @@ Place a first order (again with the same Idempotency-Key: the same order):
          "lines": [{{"sku": "{sku}", "quantity": 2}}],
          "payment": {{"method": "card", "card_token": "tok_ok"}}}}'
 
+An order of each of the five shops, live:
+
+  jumun demo --api {api}
+
 Stop with Ctrl-C.
 "#,
         data = data_dir.display(),
+    )
+}
+
+/// Where a provider is, once it serves. With `--json` this is the line on standard output.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderReady {
+    pub context: Context,
+    pub url: String,
+    pub pid: u32,
+    #[serde(skip)]
+    pub store: StoreUrl,
+    #[serde(skip)]
+    pub sandbox: bool,
+}
+
+/// One line of JSON, or a page for a person.
+pub fn provider_ready(ready: &ProviderReady, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, ready)?;
+        writeln!(out)?;
+    } else {
+        provider_page(ready, &mut out)?;
+    }
+    out.flush()
+}
+
+fn provider_page(ready: &ProviderReady, out: &mut impl Write) -> io::Result<()> {
+    let ProviderReady { context, url, store, sandbox, .. } = ready;
+    write!(
+        out,
+        "\
+jumun's {context} provider is running.
+
+  contract   {url}/openapi.json
+  data       {store}
+"
+    )?;
+    if *sandbox {
+        writeln!(out, "  sandbox    {url}/sandbox (anybody may switch the provider off)")?;
+    }
+    write!(
+        out,
+        "
+Point jumun at it:
+
+  jumun --provider {context}={url}
+
+Stop with Ctrl-C.
+"
     )
 }
 
@@ -112,8 +168,28 @@ mod tests {
         let page = String::from_utf8(page).expect("is text");
         let body = page.split('\'').find(|part| part.starts_with('{')).expect("a body");
         let body: serde_json::Value = serde_json::from_str(body).expect("is JSON");
-        assert_eq!(body["merchant_id"], demo::MERCHANT);
+        assert_eq!(body["merchant_id"], seed::MERCHANT);
         assert!(page.contains("curl -i http://127.0.0.1:8088/v1/orders"));
+    }
+
+    #[test]
+    fn a_provider_says_how_to_use_it() {
+        let ready = ProviderReady {
+            context: Context::Payment,
+            url: "http://127.0.0.1:9101".to_owned(),
+            pid: 123,
+            store: "postgres://u:hunter2@db/payments".parse().expect("a store"),
+            sandbox: false,
+        };
+        let line = serde_json::to_string(&ready).expect("is JSON");
+        assert_eq!(line, r#"{"context":"payment","url":"http://127.0.0.1:9101","pid":123}"#);
+        let mut page = Vec::new();
+        provider_page(&ready, &mut page).expect("writes");
+        let page = String::from_utf8(page).expect("is text");
+        for part in ["--provider payment=http://127.0.0.1:9101", "/openapi.json", "postgres://db/payments"] {
+            assert!(page.contains(part), "{part}: {page}");
+        }
+        assert!(!page.contains("hunter2") && !page.contains("sandbox"), "{page}");
     }
 
     #[test]

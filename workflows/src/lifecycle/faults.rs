@@ -29,6 +29,10 @@ impl Lifecycle {
             ("receipt.window", self.receipt.map(|rule| rule.window)),
         ];
         faults.extend(windows.into_iter().filter_map(|(path, window)| window_fault(path, window?)));
+        if let (Some(coupon), None) = (self.coupon, self.delivery) {
+            let when = if coupon == CouponRule::BeforeDelivery { "before" } else { "after" };
+            faults.push(format!("coupon: nothing is delivered that it could be issued {when}"));
+        }
         let cancellation = self.cancellation.iter();
         faults.extend(cancellation.filter_map(|(role, last)| self.cancellation_fault(*role, *last)));
         faults.extend(self.unwind.iter().flat_map(|named| self.unwind_faults(named)));
@@ -49,7 +53,7 @@ impl Lifecycle {
             (Status::Accepted, self.acceptance.is_some()),
             (Status::InProduction, self.production.is_some()),
             (Status::Ready, finished || sold),
-            (Status::InDelivery, true),
+            (Status::InDelivery, self.delivery.is_some()),
         ]
         .into_iter()
         .filter_map(|(status, passes)| passes.then_some(status))
@@ -77,7 +81,7 @@ impl Lifecycle {
             (Unwound::Stock, self.stock.take != StockTake::None),
             (Unwound::Kitchen, self.acceptance.is_some() || self.production.is_some()),
             (Unwound::Coupon, self.coupon == Some(CouponRule::BeforeDelivery)),
-            (Unwound::Delivery, true),
+            (Unwound::Delivery, self.delivery.is_some()),
         ];
         let mut faults = Vec::new();
         for (part, is_undone) in undone {
@@ -101,6 +105,9 @@ fn window_fault(path: &str, window: Window) -> Option<String> {
 }
 
 fn step_faults(step: Step, policy: &StepPolicy) -> Vec<String> {
+    if step.is_beside_the_order() {
+        return vec![format!("steps.{step}: goes on beside the order, which has no say in it")];
+    }
     let mut faults = Vec::new();
     let mut expect = |holds: bool, what: &str| {
         if !holds {

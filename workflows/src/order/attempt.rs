@@ -1,17 +1,19 @@
 //! One durable step: the provider's answer and the record of what it made true, in one journal entry.
 
-use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::FutureExt;
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
-use tracing::{Instrument, error, warn};
+use tracing::{Instrument, warn};
 
 use super::{Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
+use crate::durable::{self, Failed};
 use crate::{OrderId, ProviderError, Step, StepPolicy};
+
+/// How long noting a failed attempt may take; the time in which a step gives up has no more to spare.
+const NOTE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A step's journal entry: the provider's answer, and the events that it led to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl<'a> Attempt<'a> {
         let heard = ctx
             .run(move || self.once(policy).instrument(span))
             .name(step.name())
-            .retry_policy(engine_policy(&policy))
+            .retry_policy(durable::retries(&policy))
             .await;
         match heard {
             Ok(Json(heard)) => Ok(heard),
@@ -61,26 +63,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// One attempt. A panic is a failed attempt like any other: the engine tries again.
+    /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
     async fn once(self, policy: StepPolicy) -> HandlerResult<Json<Heard>> {
-        let work = AssertUnwindSafe(self.act()).catch_unwind();
-        match tokio::time::timeout(policy.attempt_timeout(), work).await {
-            Err(_) => Err(format!("no answer within {} ms", policy.attempt_timeout_ms).into()),
-            Ok(Err(panic)) => {
-                let what = panic_message(panic.as_ref());
-                error!(panic = what, "step panicked");
-                Err(format!("panicked: {what}").into())
+        let heard = durable::attempt(self.step, policy.attempt_timeout(), self.act()).await;
+        if let Err(failed) = &heard {
+            let note = self.ports.orders.note_failure(&self.order_id, self.step, &failed.why);
+            if !matches!(tokio::time::timeout(NOTE_TIMEOUT, note).await, Ok(Ok(()))) {
+                warn!(failure = failed.why, "a failed attempt was not noted");
             }
-            Ok(Ok(Ok(heard))) => Ok(Json(heard)),
-            Ok(Ok(Err(ProviderError::Impossible(cause)))) => {
-                error!(%cause, "step is impossible");
-                if self.step.may_be_impossible() {
-                    return Err(TerminalError::new(format!("impossible: {cause}")).into());
-                }
-                Err(format!("impossible: {cause}").into())
-            }
-            Ok(Ok(Err(unavailable))) => Err(unavailable.into()),
         }
+        Ok(Json(heard.map_err(Failed::into_error)?))
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {
@@ -93,26 +85,12 @@ impl<'a> Attempt<'a> {
             _ => (Outcome::Done, self.facts.clone()),
         };
         let entry = Entry { order_id: &self.order_id, step: self.step, before: self.before.as_ref(), facts: &facts };
-        let events = if facts.is_empty() { Vec::new() } else { self.ports.orders.record(entry).await?.events };
+        let events = if facts.is_empty() {
+            self.ports.orders.forget_failures(&self.order_id).await?;
+            Vec::new()
+        } else {
+            self.ports.orders.record(entry).await?.events
+        };
         Ok(Heard { outcome, events, at: self.ports.orders.now() })
     }
-}
-
-pub(super) fn engine_policy(policy: &StepPolicy) -> RunRetryPolicy {
-    let engine = RunRetryPolicy::new()
-        .initial_delay(Duration::from_millis(policy.first_delay_ms.into()))
-        .exponentiation_factor(policy.factor)
-        .max_delay(Duration::from_millis(policy.longest_delay_ms.into()));
-    match policy.retry_for() {
-        Some(duration) => engine.max_duration(duration),
-        None => engine,
-    }
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message")
 }

@@ -1,8 +1,11 @@
 //! An order: what it is, and how its events make it so. `rules` decides, `workflow` carries the decisions out.
 
 mod attempt;
+mod book;
 pub mod command;
 mod event;
+pub mod late;
+mod news;
 pub mod rules;
 mod steps;
 mod view;
@@ -10,19 +13,21 @@ pub mod workflow;
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use book::{
+    Dashboard, DashboardQuery, Entry, OrderBook, OrderFilter, Positioned, Recorded, Stuck, Takings, Tally, Trouble,
+};
 pub use event::{Event, Fact, Rejection};
-pub use steps::{Outcome, Ports};
+pub use steps::{Outcome, Ports, due};
 pub use view::{Order, OrderCoupon, OrderDelivery, OrderPayment};
 
 use crate::payment::CardToken;
-use crate::{Lifecycle, MerchantId, Money, OrderId, PaymentMethod, ProviderError, Sku, Step};
+use crate::{Lifecycle, MerchantId, Money, PaymentMethod, Sku};
 
 /// Where an order is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     // In the order of an undisturbed life, which is what "may cancel up to" compares.
@@ -145,6 +150,27 @@ impl Command {
         Self::ConfirmReceipt,
         Self::Cancel,
     ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfirmDeposit => "confirm-deposit",
+            Self::Accept => "accept",
+            Self::Reject => "reject",
+            Self::StartProduction => "start-production",
+            Self::FinishProduction => "finish-production",
+            Self::StartDelivery => "start-delivery",
+            Self::CompleteDelivery => "complete-delivery",
+            Self::ConfirmReceipt => "confirm-receipt",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+impl std::fmt::Display for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Who asks.
@@ -155,6 +181,26 @@ pub enum Role {
     Merchant,
     Courier,
     Operator,
+}
+
+impl Role {
+    pub const ALL: [Self; 4] = [Self::Customer, Self::Merchant, Self::Courier, Self::Operator];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Merchant => "merchant",
+            Self::Courier => "courier",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A point where the order waits for a person. Each is passed at most once in an order's life.
@@ -269,56 +315,6 @@ pub struct PlaceOrder {
     /// For an order that is paid by card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card_token: Option<CardToken>,
-}
-
-/// The facts that one step makes true of an order, to be written in one transaction with the order itself.
-#[derive(Clone, Debug)]
-pub struct Entry<'a> {
-    pub order_id: &'a OrderId,
-    pub step: Step,
-    /// The order as the workflow knows it; `None` for the step that places it.
-    pub before: Option<&'a Order>,
-    pub facts: &'a [Fact],
-}
-
-/// What the book of orders holds after an entry was made.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Recorded {
-    /// All events after the order as the workflow knew it: the step's own, and before them any that an earlier
-    /// attempt wrote without being heard.
-    pub events: Vec<Event>,
-}
-
-/// Where the workflow writes.
-#[async_trait]
-pub trait OrderBook: Send + Sync {
-    /// Appends the facts as numbered events and replaces the order, in one transaction. A step that was recorded
-    /// before is not recorded again: its first events are returned.
-    async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError>;
-
-    /// The time by which events are dated.
-    fn now(&self) -> DateTime<Utc>;
-
-    /// Events of an order after number `after`, in order, at most `limit`.
-    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError>;
-
-    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
-
-    /// Orders that match, newest first.
-    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;
-}
-
-/// Which orders; an absent part matches all.
-#[derive(Clone, Debug, Default)]
-pub struct OrderFilter {
-    pub status: Option<Status>,
-    pub merchant_id: Option<MerchantId>,
-    pub customer_id: Option<String>,
-    pub placed_after: Option<DateTime<Utc>>,
-    pub placed_before: Option<DateTime<Utc>>,
-    /// Only orders after this one in the listing (older).
-    pub beyond: Option<(DateTime<Utc>, OrderId)>,
-    pub limit: u32,
 }
 
 /// Per role, the last status at which it may cancel.

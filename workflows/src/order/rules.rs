@@ -75,6 +75,9 @@ pub fn beyond_deadline(lifecycle: &Lifecycle, gate: Gate) -> Option<Status> {
 #[must_use]
 pub fn opened(lifecycle: &Lifecycle, fact: &Fact) -> Option<Gate> {
     let production = lifecycle.production.map(|_| Gate::ProductionStart);
+    if lifecycle.delivery.is_none() && lifecycle.receipt.is_some() && is_last_before_receipt(lifecycle, fact) {
+        return Some(Gate::Receipt);
+    }
     match fact {
         Fact::OrderPaid if lifecycle.acceptance.is_none() => production,
         Fact::DepositRequested { .. } => Some(Gate::Deposit),
@@ -86,10 +89,21 @@ pub fn opened(lifecycle: &Lifecycle, fact: &Fact) -> Option<Gate> {
             (finish == ProductionFinish::Merchant).then_some(Gate::ProductionFinish)
         }
         Fact::DeliveryRequested { .. } => {
-            (lifecycle.delivery.start == DeliveryStart::Courier).then_some(Gate::Dispatch)
+            (lifecycle.delivery?.start == DeliveryStart::Courier).then_some(Gate::Dispatch)
         }
         Fact::DeliveryStarted => Some(Gate::Handover),
         _ => None,
+    }
+}
+
+/// Whether nothing but the receipt is left once the fact is true of an order that is not delivered.
+fn is_last_before_receipt(lifecycle: &Lifecycle, fact: &Fact) -> bool {
+    match lifecycle.production.map(|production| production.finish) {
+        Some(ProductionFinish::Merchant) => matches!(fact, Fact::ProductionFinished),
+        Some(ProductionFinish::None) => matches!(fact, Fact::ProductionStarted),
+        None if lifecycle.acceptance.is_some() => matches!(fact, Fact::OrderAccepted),
+        None if lifecycle.stock.take != StockTake::None => matches!(fact, Fact::StockCommitted),
+        None => matches!(fact, Fact::OrderPaid),
     }
 }
 

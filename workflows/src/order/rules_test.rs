@@ -6,15 +6,17 @@ use proptest::prelude::*;
 use super::super::{Customer, Line, Placement};
 use super::*;
 use crate::lifecycle::Unwound;
-use crate::{Context, Currency, Money, OrderId, PaymentMethod, PaymentState};
-
-const ROLES: [Role; 4] = [Role::Customer, Role::Merchant, Role::Courier, Role::Operator];
+use crate::{Context, Currency, Money, OrderId, PaymentState};
 
 fn sauce_shop() -> Lifecycle {
     Lifecycle::preset("sauce-shop").expect("exists").clone()
 }
 
 fn placed() -> Order {
+    placed_under(&sauce_shop())
+}
+
+fn placed_under(lifecycle: &Lifecycle) -> Order {
     let price = Money::new(9_000, Currency::KRW);
     let placement = Placement {
         merchant_id: "sauce-shop".parse().expect("valid"),
@@ -28,9 +30,9 @@ fn placed() -> Order {
             line_total: price,
         }],
         total: price,
-        payment_method: PaymentMethod::Card,
+        payment_method: lifecycle.payment.method,
         note: None,
-        lifecycle: sauce_shop(),
+        lifecycle: lifecycle.clone(),
         request_digest: String::new(),
     };
     Order::placed(OrderId::from_bits(1), &placement, DateTime::UNIX_EPOCH)
@@ -70,41 +72,75 @@ fn a_sauce_shop_order_goes_through_its_statuses() {
     assert_eq!(names, ["placed", "placed", "paid", "paid", "paid", "in_delivery", "closed"]);
 }
 
+/// The order after each step of an undisturbed life.
+fn life(lifecycle: &Lifecycle) -> Vec<Order> {
+    let mut order = placed_under(lifecycle);
+    let mut life = vec![order.clone()];
+    for planned in lifecycle.preview().steps.into_iter().skip(1) {
+        let mut told = facts(planned.step, &Outcome::Done, &order);
+        if order.gate == Some(Gate::Receipt) {
+            told.push(Fact::ReceiptConfirmed);
+        }
+        told.extend(own_facts(planned.step));
+        assert!(!told.is_empty(), "{} is seen", planned.step);
+        tell(&mut order, planned.step, told);
+        life.push(order.clone());
+    }
+    life
+}
+
+/// What becomes of each command, by role: a line of the table.
+fn admissions(order: &Order) -> String {
+    let commands = |role, admission| {
+        let is = |command: &Command| admit(order, role, *command) == admission;
+        Command::ALL.into_iter().filter(is).map(Command::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let roles = Role::ALL.map(|role| format!("{}({})", role.as_str(), commands(role, Admission::Allowed)));
+    let carried_out = commands(Role::Operator, Admission::CarriedOut);
+    assert!(Role::ALL.into_iter().all(|role| commands(role, Admission::CarriedOut) == carried_out));
+    let gate = order.gate.map_or("-", Gate::as_str);
+    format!("{} [{gate}] {}; carried out({carried_out})", order.status.as_str(), roles.join(" "))
+}
+
+/// Every lifecycle, status, command and role. What a role's brackets do not name is not allowed, unless it was carried
+/// out.
 #[test]
-fn sauce_shop_commands_by_status_and_role() {
-    let table: [(usize, Role, &[Command]); 28] = [
-        (0, Role::Customer, &[Command::Cancel]),
-        (0, Role::Merchant, &[Command::Cancel]),
-        (0, Role::Courier, &[]),
-        (0, Role::Operator, &[Command::Cancel]),
-        (1, Role::Customer, &[Command::Cancel]),
-        (1, Role::Merchant, &[Command::Cancel]),
-        (1, Role::Courier, &[]),
-        (1, Role::Operator, &[Command::Cancel]),
-        (2, Role::Customer, &[Command::Cancel]),
-        (2, Role::Merchant, &[Command::Cancel]),
-        (2, Role::Courier, &[]),
-        (2, Role::Operator, &[Command::Cancel]),
-        (3, Role::Customer, &[Command::Cancel]),
-        (3, Role::Merchant, &[Command::Cancel]),
-        (3, Role::Courier, &[]),
-        (3, Role::Operator, &[Command::Cancel]),
-        (4, Role::Customer, &[Command::Cancel]),
-        (4, Role::Merchant, &[Command::Cancel]),
-        (4, Role::Courier, &[]),
-        (4, Role::Operator, &[Command::Cancel]),
-        (5, Role::Customer, &[]),
-        (5, Role::Merchant, &[Command::Cancel]),
-        (5, Role::Courier, &[Command::CompleteDelivery]),
-        (5, Role::Operator, &[Command::Cancel]),
-        (6, Role::Customer, &[]),
-        (6, Role::Merchant, &[]),
-        (6, Role::Courier, &[]),
-        (6, Role::Operator, &[]),
-    ];
-    for (done, role, expected) in table {
-        let order = after(&STEPS[..done]);
-        assert_eq!(allowed_commands(&order, &[role]), expected, "{role:?} after {done} steps");
+fn commands_by_lifecycle_status_and_role() {
+    for lifecycle in Lifecycle::presets() {
+        let life = life(lifecycle);
+        let mut lines: Vec<String> = life.iter().map(admissions).collect();
+        let cancellable = |order: &&Order| {
+            Role::ALL.into_iter().any(|role| admit(order, role, Command::Cancel) == Admission::Allowed)
+        };
+        let mut cancelled = life.iter().rfind(cancellable).expect("can be cancelled").clone();
+        for step in [Step::OrderRequestCancellation, Step::OrderCancel] {
+            tell(&mut cancelled, step, own_facts(step));
+            lines.push(admissions(&cancelled));
+        }
+        let mut rejected = life.iter().find(|order| order.gate == Some(Gate::Acceptance)).unwrap_or(&life[0]).clone();
+        let rejection = match rejected.gate {
+            Some(_) => Rejection::ByMerchant { reason: None },
+            None => Rejection::PaymentDeclined { reason: "no".to_owned() },
+        };
+        tell(&mut rejected, Step::OrderReject, vec![Fact::OrderRejected { rejection }]);
+        lines.push(admissions(&rejected));
+        lines.dedup();
+        insta::assert_snapshot!(format!("commands_{}", lifecycle.name), lines.join("\n"));
+    }
+}
+
+#[test]
+fn an_order_that_is_called_off_takes_no_command() {
+    for order in Lifecycle::presets().iter().flat_map(life) {
+        if order.status.is_final() {
+            continue;
+        }
+        for step in [Step::OrderRequestCancellation, Step::OrderReject, Step::OrderExpire] {
+            let mut off = order.clone();
+            tell(&mut off, step, own_facts(step));
+            assert_eq!((off.gate, off.deadline), (None, None), "{step} at {:?}", order.status);
+            assert!(allowed_commands(&off, &Role::ALL).is_empty(), "{step} at {:?}", order.status);
+        }
     }
 }
 
@@ -122,7 +158,7 @@ fn a_command_that_took_effect_is_known_again() {
     );
     assert_eq!(cancelled.status, Status::Cancelling);
     assert_eq!(admit(&cancelled, Role::Customer, Command::Cancel), Admission::CarriedOut);
-    assert!(allowed_commands(&cancelled, &ROLES).is_empty());
+    assert!(allowed_commands(&cancelled, &Role::ALL).is_empty());
 }
 
 #[test]
@@ -141,7 +177,7 @@ fn cancel_windows() {
 #[test]
 fn nobody_cancels_what_passed_its_gate() {
     let beyond = beyond(Gate::Handover, Command::CompleteDelivery).expect("passes");
-    assert!(ROLES.iter().all(|role| !may_cancel(&sauce_shop().cancellation, beyond, *role)));
+    assert!(Role::ALL.iter().all(|role| !may_cancel(&sauce_shop().cancellation, beyond, *role)));
 }
 
 #[test]
@@ -218,6 +254,9 @@ fn own_facts(step: Step) -> Vec<Fact> {
     match step {
         Step::OrderRequestCancellation => vec![Fact::CancellationRequested { by: Some(Role::Operator), reason: None }],
         Step::OrderCancel => vec![Fact::OrderCancelled],
+        Step::OrderAccept => vec![Fact::OrderAccepted],
+        Step::OrderExpire => vec![Fact::DepositExpired],
+        Step::OrderClose => vec![Fact::OrderClosed],
         Step::OrderReject => {
             vec![Fact::OrderRejected { rejection: Rejection::Unavailable { context: Context::Stock } }]
         }
@@ -243,7 +282,7 @@ proptest! {
                 prop_assert_eq!(order.status, ended);
             } else if order.status.is_final() {
                 ended = Some(order.status);
-                prop_assert!(!ROLES.iter().any(|role| may_cancel(&order.lifecycle.cancellation, order.status, *role)));
+                prop_assert!(!Role::ALL.iter().any(|role| may_cancel(&order.lifecycle.cancellation, order.status, *role)));
             }
         }
     }

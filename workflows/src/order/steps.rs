@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{Order, OrderBook};
 use crate::delivery::{Deliveries, DeliveryRequest};
 use crate::kitchen::{Kitchen, Ticket};
+use crate::notification::Notifications;
 use crate::payment::{CardToken, Charge, Charged, Due, Payments};
 use crate::promotion::{CouponRequest, Promotions};
-use crate::provider::Undo;
-use crate::stock::{Reserved, Stock, Wanted};
+use crate::provider::{OrderRef, Undo};
+use crate::stock::{Reservation, Reserved, Stock, Wanted};
 use crate::{ProviderError, Sku, Step};
 
 /// The ports that the workflow works through.
@@ -23,6 +24,8 @@ pub struct Ports {
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
     pub promotions: Arc<dyn Promotions>,
+    /// Beside the orders, in no order's way.
+    pub notifications: Arc<dyn Notifications>,
 }
 
 /// A provider's answer, journaled. A refusal is an answer too.
@@ -51,22 +54,22 @@ impl From<Undo> for Outcome {
     }
 }
 
-/// Asks the step's provider. Steps of the order itself ask nobody.
+/// Asks the step's provider. Steps of the order itself ask nobody, and those beside it are not asked here.
 pub(super) async fn perform(
     ports: &Ports,
     step: Step,
     order: &Order,
     card_token: Option<&CardToken>,
 ) -> Result<Outcome, ProviderError> {
-    let id = &order.id;
+    let of = &OrderRef { order_id: order.id.clone(), merchant_id: order.merchant_id.clone() };
     Ok(match step {
-        Step::StockReserve => match ports.stock.reserve(id, &order.merchant_id, &wanted(order)).await? {
+        Step::StockReserve => match ports.stock.reserve(&reservation(order)).await? {
             Reserved::Held => Outcome::Done,
             Reserved::OutOfStock { sku, available } => Outcome::OutOfStock { sku, available },
         },
-        Step::StockRelease => ports.stock.release(id).await?.into(),
-        Step::StockCommit => done(ports.stock.commit(id).await?),
-        Step::StockRestock => ports.stock.restock(id).await?.into(),
+        Step::StockRelease => ports.stock.release(of).await?.into(),
+        Step::StockCommit => done(ports.stock.commit(of).await?),
+        Step::StockRestock => ports.stock.restock(of).await?.into(),
         Step::PaymentCharge => match ports.payments.charge(&charge(order, card_token)?).await? {
             Charged::Approved => Outcome::Done,
             Charged::Declined { reason } => Outcome::Declined { reason },
@@ -76,23 +79,26 @@ pub(super) async fn perform(
         Step::PaymentCloseDeposit => ports.payments.close_deposit(&due(order)).await?.into(),
         Step::PaymentConfirmDeposit => done(ports.payments.confirm_deposit(&due(order)).await?),
         Step::PromotionIssue => done(ports.promotions.issue(&coupon(order)?).await?),
-        Step::PromotionRevoke => ports.promotions.revoke(id).await?.into(),
+        Step::PromotionRevoke => ports.promotions.revoke(of).await?.into(),
         Step::KitchenOffer => done(ports.kitchen.offer(&ticket(order)).await?),
-        Step::KitchenWithdraw => ports.kitchen.withdraw(id).await?.into(),
+        Step::KitchenWithdraw => ports.kitchen.withdraw(of).await?.into(),
         Step::KitchenStart => done(ports.kitchen.start(&ticket(order)).await?),
-        Step::KitchenFinish => done(ports.kitchen.finish(id).await?),
-        Step::KitchenStop => ports.kitchen.stop(id).await?.into(),
+        Step::KitchenFinish => done(ports.kitchen.finish(of).await?),
+        Step::KitchenStop => ports.kitchen.stop(of).await?.into(),
         Step::DeliveryRequest => done(ports.deliveries.request(&delivery(order)).await?),
-        Step::DeliveryStart => done(ports.deliveries.start(id).await?),
-        Step::DeliveryComplete => done(ports.deliveries.complete(id).await?),
-        Step::DeliveryCancel => ports.deliveries.cancel(id).await?.into(),
+        Step::DeliveryStart => done(ports.deliveries.start(of).await?),
+        Step::DeliveryComplete => done(ports.deliveries.complete(of).await?),
+        Step::DeliveryCancel => ports.deliveries.cancel(of).await?.into(),
         Step::OrderPlace
         | Step::OrderAccept
         | Step::OrderExpire
         | Step::OrderClose
         | Step::OrderRequestCancellation
         | Step::OrderCancel
-        | Step::OrderReject => Outcome::Done,
+        | Step::OrderReject
+        | Step::PaymentReturnDeposit
+        | Step::NotificationSend
+        | Step::NotificationDeliver => Outcome::Done,
     })
 }
 
@@ -107,6 +113,10 @@ fn wanted(order: &Order) -> Vec<Wanted> {
         *by_sku.entry(&line.sku).or_default() += line.quantity;
     }
     by_sku.into_iter().map(|(sku, quantity)| Wanted { sku: sku.clone(), quantity }).collect()
+}
+
+fn reservation(order: &Order) -> Reservation {
+    Reservation { order_id: order.id.clone(), merchant_id: order.merchant_id.clone(), lines: wanted(order) }
 }
 
 fn charge(order: &Order, card_token: Option<&CardToken>) -> Result<Charge, ProviderError> {
@@ -139,7 +149,9 @@ fn ticket(order: &Order) -> Ticket {
     }
 }
 
-fn due(order: &Order) -> Due {
+/// What the order owes.
+#[must_use]
+pub fn due(order: &Order) -> Due {
     Due {
         method: order.payment.method,
         payment_id: order.payment.id.clone(),

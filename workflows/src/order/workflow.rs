@@ -6,17 +6,21 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use tracing::info;
 
-use super::attempt::{Attempt, Unheard, engine_policy};
+use super::attempt::{Attempt, Unheard};
 use super::command::{
     CANCELS, CancelSlot, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict, carried_out,
     pass_gate,
 };
-use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, rules};
+use super::late::LateDepositClient;
+use super::news::News;
+use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, due, rules};
 use crate::PaymentMethod;
 use crate::lifecycle::{
-    AcceptanceRule, AcceptanceTimeout, CouponRule, DeliveryStart, ProductionFinish, ProductionRule, StockTake,
+    AcceptanceRule, AcceptanceTimeout, CouponRule, DeliveryRule, DeliveryStart, ProductionFinish, ProductionRule,
+    StockTake,
 };
-use crate::{OrderId, Step};
+use crate::notification::workflow::NotificationQueueClient;
+use crate::{OrderId, Step, durable};
 
 /// The promise that is resolved when it is decided whether the order stands.
 const PLACEMENT: &str = "placement";
@@ -57,6 +61,7 @@ impl OrderWorkflow {
             }
             Err(Stop::GaveUp(step)) => run.give_up(step).await,
         }
+        run.make_known();
         Ok(Json(run.order.status))
     }
 
@@ -115,6 +120,10 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
+    /// Whether the merchant has confirmed a deposit.
+    deposit_arrived: bool,
+    /// What has become true and is not made known yet.
+    news: News,
 }
 
 impl<'a> Run<'a> {
@@ -148,14 +157,33 @@ impl<'a> Run<'a> {
         if lifecycle.coupon == Some(CouponRule::BeforeDelivery) {
             self.take(Step::PromotionIssue).await?;
         }
+        match lifecycle.delivery {
+            Some(delivery) => self.deliver(delivery).await,
+            None => self.hand_out().await,
+        }
+    }
+
+    async fn deliver(&mut self, delivery: DeliveryRule) -> Result<(), Stop> {
         self.take(Step::DeliveryRequest).await?;
-        if lifecycle.delivery.start == DeliveryStart::Courier {
+        if delivery.start == DeliveryStart::Courier {
             self.pass(Gate::Dispatch).await?;
         }
         self.take(Step::DeliveryStart).await?;
         self.pass(Gate::Handover).await?;
         self.take(Step::DeliveryComplete).await?;
-        if rules::ends_with_delivery(lifecycle) { Ok(()) } else { self.follow_up().await }
+        if rules::ends_with_delivery(&self.input.placement.lifecycle) { Ok(()) } else { self.follow_up().await }
+    }
+
+    /// Nothing is delivered: until the customer has it, it can be cancelled.
+    async fn hand_out(&mut self) -> Result<(), Stop> {
+        let mut facts = vec![Fact::OrderClosed];
+        if self.input.placement.lifecycle.receipt.is_some() {
+            self.pass(Gate::Receipt).await?;
+            facts.insert(0, Fact::ReceiptConfirmed);
+        }
+        self.hear().await?;
+        self.certainly(Step::OrderClose, facts).await;
+        Ok(())
     }
 
     /// What was delivered stays delivered: nothing that comes after it can be cut short.
@@ -178,7 +206,10 @@ impl<'a> Run<'a> {
         self.take(Step::PaymentOpenDeposit).await?;
         match self.pass(Gate::Deposit).await? {
             Passed::Deadline => Err(Stop::Expired),
-            _ => self.take(Step::PaymentConfirmDeposit).await,
+            _ => {
+                self.deposit_arrived = true;
+                self.take(Step::PaymentConfirmDeposit).await
+            }
         }
     }
 
@@ -231,7 +262,20 @@ impl<'a> Run<'a> {
             }
         };
         ctx.set("status", order.status.as_str().to_owned());
-        Ok(Self { ctx, ports, input, order, now, tried: Vec::new(), ahead: None, cancels: 0, interrupted })
+        let news = News::of(&order);
+        Ok(Self {
+            ctx,
+            ports,
+            input,
+            order,
+            now,
+            tried: Vec::new(),
+            ahead: None,
+            cancels: 0,
+            interrupted,
+            deposit_arrived: false,
+            news,
+        })
     }
 
     /// Takes a step forward. Its undo counts from before it is tried until it is known to have been refused.
@@ -262,6 +306,7 @@ impl<'a> Run<'a> {
         let ctx = self.ctx;
         loop {
             self.hear().await?;
+            self.make_known();
             let passed = match self.order.deadline {
                 None => ctx.promise::<Json<Passed>>(gate.as_str()).await,
                 Some(deadline) => {
@@ -376,8 +421,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn decide_placement(&self) {
+    fn decide_placement(&mut self) {
         self.ctx.resolve_promise(PLACEMENT, true);
+        self.make_known();
     }
 
     /// The order was cancelled while it could be: everything is undone.
@@ -395,6 +441,15 @@ impl<'a> Run<'a> {
         let tried = std::mem::take(&mut self.tried);
         self.unwind(&tried).await;
         self.certainly(Step::OrderCancel, vec![Fact::OrderCancelled]).await;
+        self.give_back_late_deposit();
+    }
+
+    /// The merchant said that the money has come, and the cancel overtook what would have recorded it.
+    fn give_back_late_deposit(&self) {
+        if self.deposit_arrived && !self.order.carried_out.contains(&Command::ConfirmDeposit) {
+            let late = self.ctx.object_client::<LateDepositClient>(self.order.id.as_str());
+            late.give_back(Json(due(&self.order))).send();
+        }
     }
 
     /// A provider said no, and nothing else is left to undo afterwards.
@@ -453,7 +508,7 @@ impl<'a> Run<'a> {
                     Ok(Json((orders.now(), tokio::time::timeout(policy.attempt_timeout(), events).await??)))
                 })
                 .name("order.review")
-                .retry_policy(engine_policy(&policy))
+                .retry_policy(durable::retries(&policy))
                 .await;
             match missed {
                 Ok(Json((now, events))) => {
@@ -488,16 +543,26 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Hands what has become true to the order's queue of notifications, which goes on beside it.
+    fn make_known(&mut self) {
+        if let Some(notice) = self.news.take(&self.order) {
+            self.ctx.object_client::<NotificationQueueClient>(self.order.id.as_str()).send(Json(notice)).send();
+        }
+    }
+
     fn learn(&mut self, events: &[Event]) {
         let (before, gate) = (self.order.status, self.order.gate);
         for event in events {
             if event.number > self.order.version {
+                let status = self.order.status;
                 self.order.learn(event);
+                self.news.add(event, &self.order, self.order.status != status);
             }
         }
         self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
             self.ctx.set("status", self.order.status.as_str().to_owned());
+            self.make_known();
         }
         if let Some(gate) = gate.filter(|gate| self.order.gate != Some(*gate)) {
             self.ahead = None;

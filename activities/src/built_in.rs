@@ -1,0 +1,107 @@
+//! The built-in providers, each over a database of its own, whether it serves in this process or from one of its own.
+
+use std::sync::Arc;
+
+use workflows::Context;
+use workflows::delivery::Deliveries;
+use workflows::kitchen::Kitchen;
+use workflows::notification::Notifications;
+use workflows::payment::Payments;
+use workflows::promotion::Promotions;
+use workflows::stock::Stock;
+
+use crate::{
+    Modes, NotificationSettings, OpenError, Store, StoreError, delivery, kitchen, notification, payment, promotion,
+    stock,
+};
+
+/// The name of the context's database.
+pub(crate) const fn database(context: Context) -> &'static str {
+    match context {
+        Context::Payment => "payments",
+        Context::Stock => "stock",
+        Context::Delivery => "deliveries",
+        Context::Kitchen => "kitchen",
+        Context::Promotion => "promotions",
+        Context::Notification => "notifications",
+    }
+}
+
+/// A provider's own store.
+pub(crate) async fn store(url: &str) -> Result<Store, StoreError> {
+    Store::open(&synced(url)).await
+}
+
+/// The URL, such that what a commit has written is on the disk before it is answered: a provider that a crash makes
+/// forget what it has answered would charge twice. The store's own default writes a little later.
+fn synced(url: &str) -> String {
+    if !url.starts_with("surrealkv://") || url.contains("sync=") {
+        return url.to_owned();
+    }
+    format!("{url}{}sync=every", if url.contains('?') { '&' } else { '?' })
+}
+
+pub(crate) async fn payments(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Payments>, OpenError> {
+    let book = payment::surreal::open(store.database(database(Context::Payment)).await?).await?;
+    Ok(Arc::new(payment::BuiltIn::new(book, modes.clone())))
+}
+
+/// Payments in a store of their own, which may be PostgreSQL.
+pub(crate) async fn payments_at(url: &str, modes: &Arc<Modes>) -> Result<Arc<dyn Payments>, OpenError> {
+    if !is_postgres(url) {
+        return payments(&store(url).await?, modes).await;
+    }
+    let book = payment::postgres::open(url).await?;
+    Ok(Arc::new(payment::BuiltIn::new(book, modes.clone())))
+}
+
+pub(crate) fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+pub(crate) async fn stock(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Stock>, OpenError> {
+    let database = store.database(database(Context::Stock)).await?;
+    Ok(Arc::new(stock::BuiltIn::open(database, modes.clone()).await?))
+}
+
+pub(crate) async fn deliveries(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Deliveries>, OpenError> {
+    let database = store.database(database(Context::Delivery)).await?;
+    Ok(Arc::new(delivery::BuiltIn::open(database, modes.clone()).await?))
+}
+
+pub(crate) async fn kitchen(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Kitchen>, OpenError> {
+    let database = store.database(database(Context::Kitchen)).await?;
+    Ok(Arc::new(kitchen::BuiltIn::open(database, modes.clone()).await?))
+}
+
+pub(crate) async fn promotions(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Promotions>, OpenError> {
+    let database = store.database(database(Context::Promotion)).await?;
+    Ok(Arc::new(promotion::BuiltIn::open(database, modes.clone()).await?))
+}
+
+pub(crate) async fn notifications(
+    store: &Store,
+    modes: &Arc<Modes>,
+    settings: &NotificationSettings,
+) -> Result<Arc<dyn Notifications>, OpenError> {
+    let database = store.database(database(Context::Notification)).await?;
+    Ok(Arc::new(notification::BuiltIn::open(database, modes.clone(), settings.clone()).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_provider_forgets_nothing_that_it_answered() {
+        for (url, expected) in [
+            ("surrealkv:///data", "surrealkv:///data?sync=every"),
+            ("surrealkv:///data?versioned=true", "surrealkv:///data?versioned=true&sync=every"),
+            ("surrealkv:///data?sync=never", "surrealkv:///data?sync=never"),
+            ("mem://", "mem://"),
+            ("wss://store", "wss://store"),
+        ] {
+            assert_eq!(synced(url), expected);
+        }
+    }
+}

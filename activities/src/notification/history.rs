@@ -1,0 +1,210 @@
+//! The history: which events were told, by which messages, and how every attempt at them went. What is told of an event
+//! is decided once and kept; nothing is ever taken out.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use workflows::notification::{
+    Message, MessageAttempt, MessageState, MessageSummary, Notice, NoticedEvent, Notification,
+};
+use workflows::provider::Listing;
+use workflows::{MessageId, OrderId};
+
+use super::now;
+use crate::store::{Database, StoreError};
+
+/// `told` has every event, also one that nobody had to be told of: so a webhook that comes later is not told either.
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS told SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS notifications SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_place ON notifications FIELDS place;
+    DEFINE TABLE IF NOT EXISTS messages SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_webhook ON messages FIELDS webhook, place;
+";
+/// So many attempts of a message are kept, the latest.
+pub const ATTEMPTS: u32 = 50;
+
+/// A message, and what is in it.
+#[derive(Serialize, Deserialize)]
+pub struct Letter {
+    pub message: Message,
+    /// The key of the webhook that it goes to.
+    pub webhook: Option<String>,
+    /// It never changes, so that every attempt sends the same.
+    pub body: String,
+}
+
+/// An event, and by which messages it is made known.
+pub struct Told<'a> {
+    pub event: &'a NoticedEvent,
+    pub letters: Vec<Letter>,
+}
+
+pub struct History {
+    database: Database,
+}
+
+impl History {
+    pub async fn open(database: Database) -> Result<Self, StoreError> {
+        database.define(TABLES).await?;
+        Ok(Self { database })
+    }
+
+    /// The messages of those of the notice's events that were recorded before, by the event's number.
+    pub async fn told(&self, notice: &Notice) -> Result<BTreeMap<u32, Vec<MessageId>>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            number: u32,
+            messages: Vec<MessageId>,
+        }
+        let numbers = || notice.events.iter().map(|event| event.number);
+        let statement = "SELECT number, messages FROM told:[$order_id, $first]..=[$order_id, $last]";
+        let variables = json!({ "order_id": notice.order_id, "first": numbers().min(), "last": numbers().max() });
+        let rows: Vec<Row> = self.database.run(statement, &variables).await?.read(0)?;
+        Ok(rows.into_iter().map(|row| (row.number, row.messages)).collect())
+    }
+
+    /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where any of it is there already.
+    pub async fn record(&self, notice: &Notice, news: &[Told<'_>], at: DateTime<Utc>) -> Result<(), StoreError> {
+        let changes = news.iter().filter(|told| told.event.status_changed);
+        let statements = "
+            BEGIN;
+            INSERT INTO told $told;
+            INSERT INTO notifications $notifications;
+            INSERT INTO messages $messages;
+            COMMIT;
+        ";
+        let variables = json!({
+            "told": news.iter().map(|told| told_row(&notice.order_id, told)).collect::<Vec<_>>(),
+            "notifications": changes.map(|told| notification_row(notice, told, at)).collect::<Vec<_>>(),
+            "messages": news.iter().flat_map(message_rows).collect::<Vec<_>>(),
+        });
+        self.database.run(statements, &variables).await.map(drop)
+    }
+
+    /// Notifications with the states of their messages.
+    pub async fn notifications(&self, listing: &Listing) -> Result<Vec<Notification>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            notification: Notification,
+            messages: Vec<MessageId>,
+        }
+        let from = match listing.order_id {
+            Some(_) => "notifications:[$order_id, 0]..=[$order_id, $last] LIMIT $limit",
+            None => "notifications ORDER BY place DESC LIMIT $limit",
+        };
+        let variables = json!({ "order_id": listing.order_id, "last": u32::MAX, "limit": listing.limit });
+        // The place is there to sort by.
+        let statement = format!("SELECT place, notification, messages FROM {from}");
+        let rows: Vec<Row> = self.database.run(&statement, &variables).await?.read(0)?;
+
+        let ids: Vec<&MessageId> = rows.iter().flat_map(|row| &row.messages).collect();
+        let statement = "
+            SELECT VALUE { id: message.id, channel: message.channel, state: message.state }
+            FROM array::map($ids, |$id| type::record('messages', $id))
+        ";
+        let summaries: Vec<MessageSummary> = self.database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
+        let mut summaries: BTreeMap<MessageId, MessageSummary> =
+            summaries.into_iter().map(|summary| (summary.id.clone(), summary)).collect();
+        let with_messages = |row: Row| Notification {
+            messages: row.messages.iter().filter_map(|id| summaries.remove(id)).collect(),
+            ..row.notification
+        };
+        Ok(rows.into_iter().map(with_messages).collect())
+    }
+
+    pub async fn letter(&self, id: &MessageId) -> Result<Option<Letter>, StoreError> {
+        let statement = "SELECT message, webhook, body FROM ONLY type::record('messages', $id)";
+        self.database.run(statement, &json!({ "id": id })).await?.read(0)
+    }
+
+    /// Messages to the webhook of that key, newest first; one where it is named.
+    pub async fn messages(
+        &self,
+        webhook: &str,
+        id: Option<&MessageId>,
+        limit: u32,
+    ) -> Result<Vec<Message>, StoreError> {
+        #[derive(Deserialize)]
+        struct Row {
+            message: Message,
+        }
+        let from = if id.is_some() { "type::record('messages', $id)" } else { "messages" };
+        let statement =
+            format!("SELECT place, message FROM {from} WHERE webhook = $webhook ORDER BY place DESC LIMIT $limit");
+        let variables = json!({ "webhook": webhook, "id": id, "limit": limit });
+        let rows: Vec<Row> = self.database.run(&statement, &variables).await?.read(0)?;
+        Ok(rows.into_iter().map(|row| row.message).collect())
+    }
+
+    /// Keeps how an attempt went and the state that it brought about, if it did, and tells the state that the message has
+    /// then. Nothing changes what is delivered.
+    pub async fn settle(
+        &self,
+        id: &MessageId,
+        attempt: Option<&MessageAttempt>,
+        state: Option<MessageState>,
+    ) -> Result<MessageState, StoreError> {
+        let statements = "
+            BEGIN;
+            LET $record = type::record('messages', $id);
+            LET $kept = array::append((SELECT VALUE message.attempts FROM ONLY $record), $attempt)[WHERE $this != NULL];
+            UPDATE $record SET
+                message.attempts = array::slice($kept, math::max([array::len($kept) - $most, 0])),
+                message.state = IF message.state = 'delivered' { 'delivered' } ELSE { $state ?? message.state },
+                message.updated_at = $now
+                RETURN NONE;
+            SELECT VALUE message.state FROM ONLY $record;
+            COMMIT;
+        ";
+        let variables = json!({ "id": id, "attempt": attempt, "state": state, "most": ATTEMPTS, "now": now() });
+        self.database.run(statements, &variables).await?.read(4)
+    }
+}
+
+fn told_row(order_id: &OrderId, told: &Told) -> Value {
+    json!({ "id": [order_id, told.event.number], "number": told.event.number, "messages": ids(told) })
+}
+
+fn notification_row(notice: &Notice, told: &Told, at: DateTime<Utc>) -> Value {
+    let event = told.event;
+    let notification = Notification {
+        id: notice.order_id.notification(event.number),
+        order_id: notice.order_id.clone(),
+        merchant_id: notice.merchant_id.clone(),
+        number: event.number,
+        kind: event.kind.clone(),
+        status: event.status,
+        status_label: event.status_label.clone(),
+        at: event.at,
+        created_at: at,
+        messages: Vec::new(),
+    };
+    json!({
+        "id": [notice.order_id, event.number],
+        "place": place(at, &notice.order_id, event.number),
+        "notification": notification,
+        "messages": ids(told),
+    })
+}
+
+fn message_rows(told: &Told) -> impl Iterator<Item = Value> {
+    told.letters.iter().map(|letter| {
+        let message = &letter.message;
+        let mut row = json!(letter);
+        row["id"] = json!(message.id);
+        row["place"] = json!(place(message.created_at, &message.order_id, told.event.number));
+        row
+    })
+}
+
+fn ids<'a>(told: &'a Told) -> Vec<&'a MessageId> {
+    told.letters.iter().map(|letter| &letter.message.id).collect()
+}
+
+/// Where a record stands in a listing by time: sorts as text, an order's events by their number.
+fn place(at: DateTime<Utc>, order_id: &OrderId, number: u32) -> String {
+    format!("{:020}-{order_id}-{number:010}", at.timestamp_micros())
+}

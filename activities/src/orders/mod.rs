@@ -1,0 +1,285 @@
+//! The book of orders: numbered events and, in the same transaction, the order that they make, its place in the feed of
+//! all events, and the tallies behind the dashboard. Decides nothing about an order.
+
+mod tally;
+mod writer;
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use workflows::order::{
+    Dashboard, DashboardQuery, Entry, Event, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+};
+use workflows::{Order, OrderId, ProviderError, Step};
+
+use crate::store::{Database, StoreError};
+use tally::Changes;
+use writer::{Append, NotAppended, Writer};
+
+// `place` sorts orders by time. `moving_since` is there while an order waits for nobody and is not at its end;
+// `still_since` is when it should have gone on: that, or else when its step began to fail.
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS events SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS orders SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS counters SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS feed SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS tallies SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS takings SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_place ON orders FIELDS place;
+    DEFINE INDEX IF NOT EXISTS by_status ON orders FIELDS status, place;
+    DEFINE INDEX IF NOT EXISTS by_merchant ON orders FIELDS merchant_id, place;
+    DEFINE INDEX IF NOT EXISTS by_customer ON orders FIELDS customer_id, place;
+    DEFINE INDEX IF NOT EXISTS by_stillness ON orders FIELDS still_since;
+";
+
+const NOTE_FAILURE: &str = "
+    UPDATE type::record('orders', $id) SET
+        still_since = moving_since ?? (IF trouble.step = $step THEN still_since ELSE $since END),
+        trouble = {
+            step: $step,
+            since: IF trouble.step = $step THEN trouble.since ELSE $at END,
+            failures: (IF trouble.step = $step THEN trouble.failures ELSE 0 END) + 1,
+            at: $at,
+            why: $why
+        }
+    RETURN NONE
+";
+
+const FORGET_FAILURES: &str = "
+    UPDATE type::record('orders', $id) SET trouble = NONE, still_since = moving_since WHERE trouble != NONE RETURN NONE
+";
+
+/// Still since before a time. What is not still has no time, which sorts before every text.
+const IS_STUCK: &str = "still_since > '' AND still_since < $stuck";
+const IS_NOT_STUCK: &str = "(still_since ?? '~') >= $stuck";
+
+const BY_STILLNESS: &str = "WITH INDEX by_stillness";
+
+/// How much of a failure's text is kept, in characters.
+const LONGEST_WHY: usize = 500;
+
+pub struct Orders {
+    database: Database,
+    writer: Writer,
+}
+
+/// A row of the feed: what one transaction wrote.
+#[derive(Deserialize)]
+struct Written {
+    /// The position of the last of the events.
+    last: u64,
+    /// The events' order and number.
+    events: Vec<(OrderId, u32)>,
+}
+
+impl Orders {
+    pub async fn open(database: Database) -> Result<Self, StoreError> {
+        database.define(TABLES).await?;
+        Ok(Self { writer: Writer::start(database.clone()), database })
+    }
+
+    async fn events_after(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let last = after.saturating_add(limit);
+        let mut answers = self
+            .database
+            .run(
+                "SELECT VALUE doc FROM events:[$id, $first]..=[$id, $last]",
+                &json!({ "id": id, "first": u64::from(after) + 1, "last": last }),
+            )
+            .await?;
+        answers.read(0)
+    }
+
+    /// Each row of the feed has one event at least, so `limit` rows are enough.
+    async fn positions_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, OrderId, u32)>, StoreError> {
+        let statement = "SELECT record::id(id)[0] AS last, events FROM feed:[$first].. LIMIT $limit";
+        let variables = json!({ "first": after.saturating_add(1), "limit": limit });
+        let rows: Vec<Written> = self.database.run(statement, &variables).await?.read(0)?;
+        let positions = rows.into_iter().flat_map(|row| {
+            let first = row.last + 1 - row.events.len() as u64;
+            (first..).zip(row.events).map(|(position, (id, number))| (position, id, number))
+        });
+        Ok(positions.filter(|(position, ..)| *position > after).take(limit as usize).collect())
+    }
+
+    async fn feed_after(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, StoreError> {
+        let positions = self.positions_after(after, limit).await?;
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = positions.iter().map(|(_, id, number)| json!([id, number])).collect();
+        let statement = "SELECT VALUE doc FROM $ids.map(|$id| type::record('events', $id))";
+        let events: Vec<Event> = self.database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
+        let positioned = positions.into_iter().zip(events);
+        Ok(positioned.map(|((position, ..), event)| Positioned { position, event }).collect())
+    }
+}
+
+/// What an order's row says besides the order itself. Made anew by every append, which so ends the order's trouble.
+fn row(order: &Order) -> Value {
+    let moves = !order.status.is_final() && order.gate.is_none();
+    let moving_since = moves.then(|| padded(order.updated_at));
+    json!({
+        "id": order.id,
+        "place": place(order.placed_at, &order.id),
+        "status": order.status,
+        "merchant_id": order.merchant_id,
+        "customer_id": order.customer_id,
+        "moving_since": moving_since,
+        "still_since": moving_since,
+        "doc": order,
+    })
+}
+
+/// Where an order stands in a listing by time: sorts as text, and no two orders share one.
+fn place(placed_at: DateTime<Utc>, id: &OrderId) -> String {
+    format!("{}-{id}", padded(placed_at))
+}
+
+/// Sorts as text as the time does, for any time that a caller can name.
+fn padded(at: DateTime<Utc>) -> String {
+    format!("{:020}", at.timestamp_micros().max(0))
+}
+
+#[async_trait]
+impl OrderBook for Orders {
+    async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
+        let mut order = entry.before.cloned();
+        let mut heard: Vec<Event> = Vec::new();
+        loop {
+            let at = self.now();
+            let first = order.as_ref().map_or(0, |order| order.version) + 1;
+            let events: Vec<Event> = (first..)
+                .zip(entry.facts)
+                .map(|(number, fact)| Event {
+                    order_id: entry.order_id.clone(),
+                    number,
+                    at,
+                    step: entry.step,
+                    fact: fact.clone(),
+                })
+                .collect();
+            let after = events.iter().fold(order.clone(), Order::after);
+            let after = after.ok_or_else(|| ProviderError::impossible("an order begins with its placement"))?;
+            let append = Append {
+                events: events.iter().map(|event| (event.order_id.clone(), event.number, json!(event))).collect(),
+                order: row(&after),
+                changes: Changes::between(order.as_ref(), &after, &events),
+            };
+            match self.writer.append(append).await {
+                Ok(()) => {
+                    heard.extend(events);
+                    return Ok(Recorded { events: heard });
+                }
+                // An earlier attempt, of this step or of one that was interrupted, wrote without being heard.
+                Err(NotAppended::Exists) => {
+                    let missed = self.events_after(entry.order_id, first - 1, u32::MAX).await?;
+                    order = missed.iter().fold(order, Order::after);
+                    let recorded = missed.iter().any(|event| event.step == entry.step);
+                    heard.extend(missed);
+                    if recorded {
+                        // That it was not heard was noted as a failure after it was written.
+                        self.forget_failures(entry.order_id).await?;
+                        return Ok(Recorded { events: heard });
+                    }
+                }
+                Err(error) => return Err(ProviderError::unavailable(error)),
+            }
+        }
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now().trunc_subsecs(6)
+    }
+
+    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {
+        Ok(self.events_after(id, after, limit).await?)
+    }
+
+    async fn feed(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, ProviderError> {
+        Ok(self.feed_after(after, limit).await?)
+    }
+
+    fn written(&self) -> watch::Receiver<u64> {
+        self.writer.written()
+    }
+
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
+        let mut answers =
+            self.database.run("SELECT VALUE doc FROM ONLY type::record('orders', $id)", &json!({ "id": id })).await?;
+        Ok(answers.read(0)?)
+    }
+
+    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
+        let (condition, mut variables) = matching(filter);
+        variables["limit"] = json!(filter.limit);
+        // Few are stuck at any time, so that index is the short way; the store would not always take it by itself.
+        let way = if filter.stuck.is_some_and(|stuck| stuck.are) { BY_STILLNESS } else { "" };
+        let statement =
+            format!("SELECT VALUE doc FROM orders {way} WHERE {condition} ORDER BY place DESC LIMIT $limit");
+        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+    }
+
+    async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError> {
+        let now = self.now();
+        let why: String = why.chars().take(LONGEST_WHY).collect();
+        let variables = json!({ "id": id, "step": step, "at": now, "since": padded(now), "why": why });
+        self.database.run(NOTE_FAILURE, &variables).await?;
+        Ok(())
+    }
+
+    async fn forget_failures(&self, id: &OrderId) -> Result<(), ProviderError> {
+        self.database.run(FORGET_FAILURES, &json!({ "id": id })).await?;
+        Ok(())
+    }
+
+    async fn trouble(&self, id: &OrderId) -> Result<Option<Trouble>, ProviderError> {
+        let statement = "SELECT VALUE trouble FROM ONLY type::record('orders', $id)";
+        Ok(self.database.run(statement, &json!({ "id": id })).await?.read(0)?)
+    }
+
+    async fn dashboard(&self, query: &DashboardQuery) -> Result<Dashboard, ProviderError> {
+        Ok(tally::dashboard(&self.database, query).await?)
+    }
+}
+
+/// The condition of a filter, and its variables.
+fn matching(filter: &OrderFilter) -> (String, Value) {
+    let mut conditions = Vec::new();
+    let mut variables = json!({});
+    let mut require = |condition: &'static str, name: &str, value: Value| {
+        conditions.push(condition);
+        variables[name] = value;
+    };
+    if let Some(status) = filter.status {
+        require("status = $status", "status", json!(status));
+    }
+    if let Some(merchant_id) = &filter.merchant_id {
+        require("merchant_id = $merchant_id", "merchant_id", json!(merchant_id));
+    }
+    if let Some(customer_id) = &filter.customer_id {
+        require("customer_id = $customer_id", "customer_id", json!(customer_id));
+    }
+    // A place starts with the time, padded; '~' sorts after every character of a place.
+    if let Some(after) = filter.placed_after {
+        require("place > $after", "after", json!(format!("{}~", padded(after))));
+    }
+    if let Some(before) = filter.placed_before {
+        require("place < $before", "before", json!(padded(before)));
+    }
+    if let Some((placed_at, id)) = &filter.beyond {
+        require("place < $beyond", "beyond", json!(place(*placed_at, id)));
+    }
+    if let Some(stuck) = filter.stuck {
+        let condition = if stuck.are { IS_STUCK } else { IS_NOT_STUCK };
+        require(condition, "stuck", json!(padded(stuck.since_before)));
+    }
+    let condition = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
+    (condition, variables)
+}
+
+#[cfg(test)]
+#[path = "orders_test.rs"]
+mod tests;

@@ -1,0 +1,436 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use chrono::{DurationRound, TimeDelta};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::task::JoinSet;
+use workflows::order::{Customer, Fact, Gate, Line, Placement, Stuck, Takings, Tally};
+use workflows::{Currency, Lifecycle, Money, PaymentMethod, Status};
+
+use super::*;
+use crate::Store;
+
+async fn book() -> Orders {
+    let store = Store::open("mem://").await.expect("opens");
+    Orders::open(store.database("orders").await.expect("opens")).await.expect("defines")
+}
+
+fn placement(merchant: &str) -> Placement {
+    let price = Money::new(9_000, Currency::KRW);
+    Placement {
+        merchant_id: merchant.parse().expect("valid"),
+        customer: Customer { name: "Kim".to_owned(), phone: "010".to_owned(), address: "Seoul".to_owned() },
+        customer_id: None,
+        lines: vec![Line {
+            sku: "chili".parse().expect("valid"),
+            name: "Chili".to_owned(),
+            unit_price: price,
+            quantity: 1,
+            line_total: price,
+        }],
+        total: price,
+        payment_method: PaymentMethod::Card,
+        note: None,
+        lifecycle: Lifecycle::preset("sauce-shop").expect("exists").clone(),
+        request_digest: "digest".to_owned(),
+    }
+}
+
+async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
+    let id = OrderId::from_bits(n);
+    let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
+    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, facts: &facts };
+    let recorded = book.record(entry).await.expect("records");
+    Order::from_events(&recorded.events).expect("placed")
+}
+
+async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
+    let entry = Entry { order_id: &before.id, step, before: Some(before), facts };
+    book.record(entry).await.expect("records").events
+}
+
+#[tokio::test]
+async fn a_step_is_recorded_once() {
+    let book = book().await;
+    let order = place(&book, 1, "a").await;
+    assert_eq!(place(&book, 1, "a").await, order);
+    let first = record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
+    let again = record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
+    assert_eq!(first, again);
+    assert_eq!(book.events(&order.id, 0, 10).await.expect("reads").len(), 2);
+}
+
+#[tokio::test]
+async fn events_that_were_not_heard_come_first() {
+    let book = book().await;
+    let order = place(&book, 1, "a").await;
+    record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
+    // The workflow was interrupted and does not know of the reservation.
+    let heard = record(&book, &order, Step::OrderReject, &[Fact::OrderPaid, Fact::OrderClosed]).await;
+    let numbers: Vec<_> = heard.iter().map(|event| (event.number, event.step)).collect();
+    assert_eq!(numbers, [(2, Step::StockReserve), (3, Step::OrderReject), (4, Step::OrderReject)]);
+    let stored = book.order(&order.id).await.expect("reads").expect("exists");
+    assert_eq!(stored.version, 4);
+    assert_eq!(Order::from_events(&book.events(&order.id, 0, 10).await.expect("reads")), Some(stored));
+}
+
+#[tokio::test]
+async fn listings_go_from_new_to_old_and_page_without_gaps() {
+    let book = book().await;
+    for n in 0..7 {
+        let order = place(&book, n, if n % 2 == 0 { "a" } else { "b" }).await;
+        if n < 3 {
+            record(&book, &order, Step::PaymentCharge, &[Fact::OrderPaid]).await;
+        }
+    }
+    let all = book.orders(&OrderFilter { limit: 10, ..OrderFilter::default() }).await.expect("lists");
+    assert_eq!(
+        all.iter().map(|order| order.id.clone()).collect::<Vec<_>>(),
+        (0..7).rev().map(OrderId::from_bits).collect::<Vec<_>>()
+    );
+
+    let mut paged = Vec::new();
+    let mut filter = OrderFilter { limit: 3, ..OrderFilter::default() };
+    loop {
+        let page = book.orders(&filter).await.expect("lists");
+        let Some(last) = page.last() else { break };
+        filter.beyond = Some((last.placed_at, last.id.clone()));
+        paged.extend(page);
+    }
+    assert_eq!(paged, all);
+
+    let count =
+        async |filter: OrderFilter| book.orders(&OrderFilter { limit: 10, ..filter }).await.expect("lists").len();
+    assert_eq!(count(OrderFilter { status: Some(Status::Paid), ..OrderFilter::default() }).await, 3);
+    assert_eq!(
+        count(OrderFilter { merchant_id: Some("b".parse().expect("valid")), ..OrderFilter::default() }).await,
+        3
+    );
+    let middle = all[3].placed_at;
+    assert_eq!(count(OrderFilter { placed_after: Some(middle), ..OrderFilter::default() }).await, 3);
+    assert_eq!(count(OrderFilter { placed_before: Some(middle), ..OrderFilter::default() }).await, 3);
+    let far = |year: &str| Some(format!("{year}-01-01T00:00:00Z").parse().expect("a time"));
+    for year in ["2287", "2500", "9999"] {
+        assert_eq!(count(OrderFilter { placed_before: far(year), ..OrderFilter::default() }).await, 7, "{year}");
+        assert_eq!(count(OrderFilter { placed_after: far(year), ..OrderFilter::default() }).await, 0, "{year}");
+    }
+    assert_eq!(count(OrderFilter { placed_after: far("1900"), ..OrderFilter::default() }).await, 7);
+    assert_eq!(count(OrderFilter { customer_id: Some("nobody".to_owned()), ..OrderFilter::default() }).await, 0);
+}
+
+async fn all(book: &Orders) -> Vec<Order> {
+    book.orders(&OrderFilter { limit: 1000, ..OrderFilter::default() }).await.expect("lists")
+}
+
+async fn dashboard_of(book: &Orders) -> Dashboard {
+    let now = book.now();
+    let query = DashboardQuery { merchant_id: None, since: now, stuck_since_before: now };
+    book.dashboard(&query).await.expect("reads")
+}
+
+/// Places the orders of `numbers` at the same time, and takes each through some steps.
+async fn place_together(book: &Arc<Orders>, numbers: Range<u128>) {
+    let mut lives = JoinSet::new();
+    for n in numbers {
+        let book = book.clone();
+        lives.spawn(async move {
+            let mut order = place(&book, n, "a").await;
+            for (step, facts) in [
+                (Step::StockReserve, &[Fact::StockReserved][..]),
+                (Step::PaymentCharge, &[Fact::OrderPaid, Fact::StockCommitted]),
+            ] {
+                for event in record(&book, &order, step, facts).await {
+                    order.learn(&event);
+                }
+            }
+        });
+    }
+    lives.join_all().await;
+}
+
+#[tokio::test]
+async fn the_feed_has_every_event_once_without_gaps_and_in_the_order_of_each_order() {
+    let book = Arc::new(book().await);
+    place_together(&book, 0..40).await;
+    let whole = book.feed(0, 1000).await.expect("reads");
+    assert_eq!(whole.len(), 40 * 4);
+    assert!((1..).zip(&whole).all(|(position, event)| event.position == position));
+    for n in 0..40 {
+        let id = OrderId::from_bits(n);
+        let of_order: Vec<_> = whole.iter().filter(|told| told.event.order_id == id).map(|told| &told.event).collect();
+        assert_eq!(of_order, book.events(&id, 0, 10).await.expect("reads").iter().collect::<Vec<_>>());
+    }
+
+    let mut paged = Vec::new();
+    while let page = book.feed(paged.len() as u64, 7).await.expect("reads")
+        && !page.is_empty()
+    {
+        assert!(page.len() <= 7);
+        paged.extend(page);
+    }
+    assert_eq!(paged, whole);
+    assert_eq!(book.feed(u64::MAX, 7).await.expect("reads"), []);
+}
+
+#[tokio::test]
+async fn two_processes_write_one_feed() {
+    let store = Store::open("mem://").await.expect("opens");
+    let open = async || Orders::open(store.database("orders").await.expect("opens")).await.expect("defines");
+    let (one, other) = (Arc::new(open().await), Arc::new(open().await));
+    tokio::join!(place_together(&one, 0..20), place_together(&other, 20..40));
+    let feed = one.feed(0, 1000).await.expect("reads");
+    assert_eq!(feed.len(), 40 * 4);
+    assert!((1..).zip(&feed).all(|(position, told)| told.position == position));
+    let orders: i64 = dashboard_of(&one).await.statuses.iter().map(|tally| tally.orders).sum();
+    assert_eq!(orders, 40);
+}
+
+#[tokio::test]
+async fn no_event_is_seen_before_one_with_a_smaller_position() {
+    let book = Arc::new(book().await);
+    let writing = tokio::spawn({
+        let book = book.clone();
+        async move { place_together(&book, 0..30).await }
+    });
+    let mut seen = 0;
+    while seen < 30 * 4 {
+        let more = book.feed(seen, 1000).await.expect("reads");
+        for told in more {
+            seen += 1;
+            assert_eq!(told.position, seen);
+        }
+    }
+    writing.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_again_is_in_no_others_way() {
+    let book = Arc::new(book().await);
+    let order = place(&book, 1, "a").await;
+    let facts = [Fact::StockReserved];
+    // All but one of these come too late, and share their transaction with orders that are placed.
+    let mut tasks = JoinSet::new();
+    for n in 2..20 {
+        let (book, order, facts) = (book.clone(), order.clone(), facts.clone());
+        tasks.spawn(
+            async move { tokio::join!(place(&book, n, "b"), record(&book, &order, Step::StockReserve, &facts)).1 },
+        );
+    }
+    let heard = tasks.join_all().await;
+    assert!(heard.iter().all(|events| *events == heard[0] && events.len() == 1));
+    assert_eq!(book.feed(0, 100).await.expect("reads").len(), 20);
+    assert_eq!(all(&book).await.len(), 19);
+}
+
+#[tokio::test]
+async fn a_write_is_heard_of() {
+    let book = book().await;
+    let mut written = book.written();
+    assert!(!written.has_changed().expect("it writes"));
+    place(&book, 1, "a").await;
+    assert!(written.has_changed().expect("it writes"));
+    written.mark_unchanged();
+    place(&book, 1, "a").await;
+    assert!(!written.has_changed().expect("it writes"), "nothing was written");
+}
+
+#[tokio::test]
+async fn trouble_lasts_until_the_next_success() {
+    let book = book().await;
+    let order = place(&book, 1, "a").await;
+    let trouble = async || book.trouble(&order.id).await.expect("reads");
+    let fail = async |step, why: &str| book.note_failure(&order.id, step, why).await.expect("notes");
+    assert_eq!(trouble().await, None);
+
+    fail(Step::StockReserve, "no answer").await;
+    let first = trouble().await.expect("in trouble");
+    assert_eq!((first.step, first.failures, first.why.as_str()), (Step::StockReserve, 1, "no answer"));
+    assert_eq!(first.since, first.at);
+    fail(Step::StockReserve, &"김".repeat(501)).await;
+    let second = trouble().await.expect("in trouble");
+    assert_eq!((second.since, second.failures, second.why), (first.since, 2, "김".repeat(500)));
+    assert!(second.at > first.at);
+
+    fail(Step::PaymentRefund, "down").await;
+    let other = trouble().await.expect("in trouble");
+    assert_eq!((other.step, other.failures, other.since), (Step::PaymentRefund, 1, other.at));
+    book.forget_failures(&order.id).await.expect("forgets");
+    assert_eq!(trouble().await, None);
+
+    fail(Step::StockReserve, "down").await;
+    record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
+    assert_eq!(trouble().await, None, "an event ends it");
+    // The reply was lost after the event was written, and so it is noted.
+    fail(Step::StockReserve, "no answer").await;
+    record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
+    assert_eq!(trouble().await, None, "the event was there before");
+
+    let nobody = OrderId::from_bits(2);
+    book.note_failure(&nobody, Step::OrderPlace, "down").await.expect("nothing");
+    assert_eq!((book.trouble(&nobody).await.expect("reads"), book.order(&nobody).await.expect("reads")), (None, None));
+    assert_eq!(all(&book).await.len(), 1);
+}
+
+#[tokio::test]
+async fn stuck_is_what_fails_or_waits_for_nobody() {
+    let book = book().await;
+    let delivery_id = OrderId::from_bits(0).delivery();
+    let requested = || Fact::DeliveryRequested { delivery_id: delivery_id.clone() };
+    let moving = place(&book, 1, "a").await;
+    let waiting = place(&book, 2, "a").await;
+    record(&book, &waiting, Step::DeliveryRequest, &[requested(), Fact::DeliveryStarted]).await;
+    let closed = place(&book, 3, "a").await;
+    record(&book, &closed, Step::OrderClose, &[Fact::OrderClosed]).await;
+    assert_eq!(book.order(&waiting.id).await.expect("reads").expect("exists").gate, Some(Gate::Handover));
+
+    let hour = TimeDelta::hours(1);
+    let listed = async |are, since_before| {
+        let stuck = Some(Stuck { are, since_before });
+        let orders = book.orders(&OrderFilter { stuck, limit: 10, ..OrderFilter::default() }).await.expect("lists");
+        orders.into_iter().map(|order| order.id).collect::<Vec<_>>()
+    };
+    let check = async |since_before, stuck: &[&Order], others: &[&Order]| {
+        let ids = |orders: &[&Order]| orders.iter().map(|order| order.id.clone()).collect::<Vec<_>>();
+        assert_eq!((listed(true, since_before).await, listed(false, since_before).await), (ids(stuck), ids(others)));
+        let query = DashboardQuery { merchant_id: None, since: book.now(), stuck_since_before: since_before };
+        assert_eq!(book.dashboard(&query).await.expect("reads").stuck, stuck.len() as u64);
+        let nobodys = DashboardQuery { merchant_id: "b".parse().ok(), ..query };
+        assert_eq!(book.dashboard(&nobodys).await.expect("reads").stuck, 0);
+    };
+    check(book.now() - hour, &[], &[&closed, &waiting, &moving]).await;
+    check(book.now() + hour, &[&moving], &[&closed, &waiting]).await;
+    for order in [&waiting, &closed] {
+        book.note_failure(&order.id, Step::PaymentRefund, "down").await.expect("notes");
+    }
+    check(book.now() + hour, &[&closed, &waiting, &moving], &[]).await;
+    check(book.now() - hour, &[], &[&closed, &waiting, &moving]).await;
+    book.forget_failures(&closed.id).await.expect("forgets");
+    check(book.now() + hour, &[&waiting, &moving], &[&closed]).await;
+    // A later failure of the same step does not make it a younger trouble.
+    let between = book.now();
+    book.note_failure(&waiting.id, Step::PaymentRefund, "down").await.expect("notes");
+    check(between, &[&waiting, &moving], &[&closed]).await;
+}
+
+/// The dashboard, counted from all orders and all events.
+async fn recount(book: &Orders, merchant: Option<&str>, since: DateTime<Utc>) -> Dashboard {
+    let mut orders = all(book).await;
+    orders.retain(|order| merchant.is_none_or(|merchant| order.merchant_id.as_str() == merchant));
+    let mut hours: BTreeMap<(DateTime<Utc>, &str), Takings> = BTreeMap::new();
+    for order in &orders {
+        let (currency, amount) = (order.total.currency, order.total.amount);
+        for event in book.events(&order.id, 0, 1000).await.expect("reads") {
+            let hour = event.at.duration_trunc(TimeDelta::hours(1)).expect("in range");
+            let (placed, revenue, refunds) = match event.fact {
+                Fact::OrderPlaced(_) => (1, 0, 0),
+                Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => (0, amount, 0),
+                Fact::PaymentCancelled { refunded: true } => (0, 0, amount),
+                _ => continue,
+            };
+            let nothing = Takings { hour, currency, placed: 0, revenue: 0, refunds: 0 };
+            let takings = hours.entry((hour, currency.code())).or_insert(nothing);
+            takings.placed += placed;
+            takings.revenue += revenue;
+            takings.refunds += refunds;
+        }
+    }
+    Dashboard {
+        statuses: tallied(&orders, |order| Some(order.status)),
+        payments: tallied(&orders, |order| Some(order.payment.state)),
+        deliveries: tallied(&orders, |order| order.delivery.as_ref().map(|delivery| delivery.state)),
+        hours: hours.into_values().filter(|takings| takings.hour >= since).collect(),
+        stuck: 0,
+    }
+}
+
+fn tallied<T: Copy + PartialEq + std::fmt::Debug>(orders: &[Order], what: fn(&Order) -> Option<T>) -> Vec<Tally<T>> {
+    let mut tallies: Vec<Tally<T>> = Vec::new();
+    for order in orders {
+        let (Some(what), currency) = (what(order), order.total.currency) else { continue };
+        let known = tallies.iter_mut().find(|tally| tally.what == what && tally.currency == currency);
+        match known {
+            Some(tally) => {
+                tally.orders += 1;
+                tally.value += order.total.amount;
+            }
+            None => tallies.push(Tally { what, currency, orders: 1, value: order.total.amount }),
+        }
+    }
+    tallies.sort_by_key(|tally| format!("{tally:?}"));
+    tallies
+}
+
+/// With its tallies in the order in which `tallied` has them.
+fn sorted(dashboard: Dashboard) -> Dashboard {
+    let mut dashboard = dashboard;
+    dashboard.statuses.sort_by_key(|tally| format!("{tally:?}"));
+    dashboard.payments.sort_by_key(|tally| format!("{tally:?}"));
+    dashboard.deliveries.sort_by_key(|tally| format!("{tally:?}"));
+    dashboard
+}
+
+/// A life that no lifecycle would allow: the book writes down whatever it is told.
+async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
+    let id = OrderId::from_bits(n);
+    let possible = [
+        (Step::StockReserve, Fact::StockReserved),
+        (Step::PaymentCharge, Fact::PaymentApproved { payment_id: id.payment() }),
+        (Step::PaymentCharge, Fact::OrderPaid),
+        (Step::PaymentOpenDeposit, Fact::DepositRequested { payment_id: id.payment() }),
+        (Step::PaymentConfirmDeposit, Fact::DepositConfirmed { payment_id: id.payment() }),
+        (Step::DeliveryRequest, Fact::DeliveryRequested { delivery_id: id.delivery() }),
+        (Step::DeliveryStart, Fact::DeliveryStarted),
+        (Step::DeliveryComplete, Fact::DeliveryCompleted),
+        (Step::PaymentRefund, Fact::PaymentCancelled { refunded: true }),
+        (Step::PaymentCloseDeposit, Fact::PaymentCancelled { refunded: false }),
+        (Step::DeliveryCancel, Fact::DeliveryCancelled),
+        (Step::OrderClose, Fact::OrderClosed),
+        (Step::OrderCancel, Fact::OrderCancelled),
+    ];
+    let mut placement = placement(["a", "b", "c"][random.random_range(0..3)]);
+    let currency = if random.random_bool(0.3) { Currency::EUR } else { Currency::KRW };
+    placement.total = Money::new(random.random_range(0..100_000), currency);
+    let placed = [Fact::OrderPlaced(Box::new(placement))];
+    let first = Entry { order_id: &id, step: Step::OrderPlace, before: None, facts: &placed };
+    let mut order = Order::from_events(&book.record(first).await.expect("records").events).expect("placed");
+    for _ in 0..random.random_range(0..8) {
+        let count = random.random_range(1..3);
+        let chosen: Vec<_> = (0..count).map(|_| possible[random.random_range(0..possible.len())].clone()).collect();
+        let facts: Vec<_> = chosen.iter().map(|(_, fact)| fact.clone()).collect();
+        let mut heard = record(book, &order, chosen[0].0, &facts).await;
+        if random.random_bool(0.3) {
+            // The reply was lost.
+            heard = record(book, &order, chosen[0].0, &facts).await;
+        }
+        heard.iter().for_each(|event| order.learn(event));
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_is_what_a_recount_finds() {
+    let book = Arc::new(book().await);
+    let before = book.now();
+    let mut lives = JoinSet::new();
+    for n in 0..60 {
+        let book = book.clone();
+        lives.spawn(async move { live_at_random(&book, n.into(), &mut StdRng::seed_from_u64(n)).await });
+    }
+    lives.join_all().await;
+    // Long before anything was there to be stuck.
+    let stuck_since_before = before - TimeDelta::hours(1);
+    let whole_hour = before.duration_trunc(TimeDelta::hours(1)).expect("in range");
+    for merchant in [None, Some("a"), Some("b"), Some("nobody")] {
+        for since in [whole_hour, before, before + TimeDelta::days(1)] {
+            let merchant_id = merchant.map(|merchant| merchant.parse().expect("valid"));
+            let query = DashboardQuery { merchant_id, since, stuck_since_before };
+            let dashboard = book.dashboard(&query).await.expect("reads");
+            assert!(dashboard.statuses.is_sorted_by_key(|tally| tally.what), "in the order of a life");
+            let since = since.duration_trunc(TimeDelta::hours(1)).expect("in range");
+            assert_eq!(sorted(dashboard), recount(&book, merchant, since).await, "{merchant:?} {since}");
+        }
+    }
+    let everything = recount(&book, None, whole_hour).await;
+    assert!(everything.hours.iter().any(|hour| hour.refunds > 0) && everything.deliveries.len() > 4, "{everything:?}");
+}

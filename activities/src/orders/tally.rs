@@ -1,0 +1,216 @@
+//! The tallies behind the dashboard: how many orders stand where, and what each hour took. Changed with every append, in
+//! its transaction, so that they are as exact as the events, and reading them scans no orders.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use workflows::order::{Dashboard, DashboardQuery, Event, Fact, Tally};
+use workflows::{Currency, DeliveryState, MerchantId, Order, PaymentState, Status};
+
+use super::{BY_STILLNESS, IS_STUCK, padded};
+use crate::store::{Database, StoreError};
+
+/// What appends add to the tallies; negative where orders are no more.
+#[derive(Default)]
+pub(super) struct Changes {
+    /// By merchant and currency, by what is counted: how many orders, and their value.
+    tallies: BTreeMap<(MerchantId, &'static str), BTreeMap<String, Sum>>,
+    /// By hour, merchant and currency.
+    takings: BTreeMap<(DateTime<Utc>, MerchantId, &'static str), Taken>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+struct Sum {
+    orders: i64,
+    value: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Taken {
+    placed: i64,
+    revenue: i64,
+    refunds: i64,
+}
+
+impl Changes {
+    /// What becomes of the tallies when an order becomes `after` by `events`.
+    pub(super) fn between(before: Option<&Order>, after: &Order, events: &[Event]) -> Self {
+        let mut changes = Self::default();
+        let key = (after.merchant_id.clone(), after.total.currency.code());
+        let mut count = |place: String, orders: i64| {
+            let sum = changes.tallies.entry(key.clone()).or_default().entry(place).or_default();
+            sum.orders += orders;
+            sum.value += orders * after.total.amount;
+        };
+        if let Some(before) = before {
+            places(before).into_iter().flatten().for_each(|place| count(place, -1));
+        }
+        places(after).into_iter().flatten().for_each(|place| count(place, 1));
+        for event in events {
+            let taken = Taken::by(&event.fact, after.total.amount);
+            if taken != Taken::default() {
+                let (merchant_id, currency) = key.clone();
+                changes.takings.entry((hour(event.at), merchant_id, currency)).or_default().add(&taken);
+            }
+        }
+        changes
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        for (key, places) in &other.tallies {
+            let here = self.tallies.entry(key.clone()).or_default();
+            for (place, sum) in places {
+                let known = here.entry(place.clone()).or_default();
+                known.orders += sum.orders;
+                known.value += sum.value;
+            }
+        }
+        for (key, taken) in &other.takings {
+            self.takings.entry(key.clone()).or_default().add(taken);
+        }
+    }
+
+    /// The statements that make the changes. Their ids are added to `variables`.
+    pub(super) fn statements(&self, variables: &mut Value) -> String {
+        let mut statements = String::new();
+        for (n, ((merchant_id, currency), places)) in self.tallies.iter().enumerate() {
+            let moved = places.iter().filter(|(_, sum)| **sum != Sum::default());
+            let sums = moved.fold(String::new(), |sums, (place, Sum { orders, value })| {
+                sums + &format!(", {place}.orders += {orders}, {place}.value += {value}")
+            });
+            if !sums.is_empty() {
+                let name = format!("tally_{n}");
+                write!(
+                    statements,
+                    "UPSERT type::record('tallies', ${name}) SET currency = ${name}[1]{sums} RETURN NONE; "
+                )
+                .expect("a string takes everything");
+                variables[name] = json!([merchant_id, currency]);
+            }
+        }
+        for (n, ((hour, merchant_id, currency), taken)) in self.takings.iter().enumerate() {
+            let (name, Taken { placed, revenue, refunds }) = (format!("taken_{n}"), taken);
+            write!(
+                statements,
+                "UPSERT type::record('takings', ${name}) SET hour = ${name}[0], merchant_id = ${name}[1], \
+                 currency = ${name}[2], placed += {placed}, revenue += {revenue}, refunds += {refunds} RETURN NONE; "
+            )
+            .expect("a string takes everything");
+            variables[name] = json!([hour, merchant_id, currency]);
+        }
+        statements
+    }
+}
+
+impl Taken {
+    fn by(fact: &Fact, total: i64) -> Self {
+        match fact {
+            Fact::OrderPlaced(_) => Self { placed: 1, ..Self::default() },
+            Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => Self { revenue: total, ..Self::default() },
+            Fact::PaymentCancelled { refunded: true } => Self { refunds: total, ..Self::default() },
+            _ => Self::default(),
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.placed += other.placed;
+        self.revenue += other.revenue;
+        self.refunds += other.refunds;
+    }
+}
+
+/// Where an order is counted, as paths in the row of its merchant and currency.
+fn places(order: &Order) -> [Option<String>; 3] {
+    let delivery = order.delivery.as_ref().map(|delivery| delivery.state);
+    [
+        Some(format!("statuses.{}", name(order.status))),
+        Some(format!("payments.{}", name(order.payment.state))),
+        delivery.map(|state| format!("deliveries.{}", name(state))),
+    ]
+}
+
+/// The JSON name of a value of a closed set.
+fn name(value: impl Serialize) -> String {
+    match json!(value) {
+        Value::String(name) => name,
+        other => unreachable!("a closed set is written as names, not as {other}"),
+    }
+}
+
+fn hour(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::hours(1)).expect("every time that a clock can show has an hour")
+}
+
+/// All tallies of one merchant and currency.
+#[derive(Deserialize)]
+struct Row {
+    currency: Currency,
+    #[serde(default)]
+    statuses: BTreeMap<String, Sum>,
+    #[serde(default)]
+    payments: BTreeMap<String, Sum>,
+    #[serde(default)]
+    deliveries: BTreeMap<String, Sum>,
+}
+
+pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Result<Dashboard, StoreError> {
+    let (tallies, theirs) = match &query.merchant_id {
+        Some(_) => ("tallies:[$merchant_id, NONE]..[$merchant_id, []]", "merchant_id = $merchant_id"),
+        None => ("tallies", "true"),
+    };
+    // One transaction, so that the parts fit together.
+    let statements = format!(
+        "BEGIN;
+         SELECT * FROM {tallies};
+         SELECT hour, currency, math::sum(placed) AS placed, math::sum(revenue) AS revenue,
+             math::sum(refunds) AS refunds
+             FROM takings:[$since].. WHERE {theirs} GROUP BY hour, currency ORDER BY hour, currency;
+         RETURN (SELECT count() FROM orders {BY_STILLNESS} WHERE {IS_STUCK} AND {theirs} GROUP ALL)[0].count ?? 0;
+         COMMIT;"
+    );
+    let variables = json!({
+        "merchant_id": query.merchant_id,
+        "since": hour(query.since),
+        "stuck": padded(query.stuck_since_before),
+    });
+    let mut answers = database.run(&statements, &variables).await?;
+    let rows: Vec<Row> = answers.read(1)?;
+    Ok(Dashboard {
+        statuses: summed(rows.iter().map(|row| (row.currency, &row.statuses)), |status: &Status| *status as u8)?,
+        payments: summed(rows.iter().map(|row| (row.currency, &row.payments)), |state: &PaymentState| *state as u8)?,
+        deliveries: summed(rows.iter().map(|row| (row.currency, &row.deliveries)), |state: &DeliveryState| {
+            *state as u8
+        })?,
+        hours: answers.read(2)?,
+        stuck: answers.read(3)?,
+    })
+}
+
+/// The sums over all rows, in the order of the closed set; without those that have no orders.
+fn summed<'a, T: DeserializeOwned>(
+    rows: impl Iterator<Item = (Currency, &'a BTreeMap<String, Sum>)>,
+    rank: impl Fn(&T) -> u8,
+) -> Result<Vec<Tally<T>>, StoreError> {
+    let mut sums: BTreeMap<(&str, &str), Tally<T>> = BTreeMap::new();
+    for (currency, places) in rows {
+        for (place, Sum { orders, value }) in places {
+            let known = match sums.entry((currency.code(), place)) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => {
+                    let what = serde_json::from_value(json!(place))?;
+                    new.insert(Tally { what, currency, orders: 0, value: 0 })
+                }
+            };
+            known.orders += orders;
+            known.value += value;
+        }
+    }
+    let mut tallies: Vec<_> = sums.into_values().filter(|tally| tally.orders != 0).collect();
+    // By currency already, and this keeps the order of equals.
+    tallies.sort_by_key(|tally| rank(&tally.what));
+    Ok(tallies)
+}

@@ -1,0 +1,105 @@
+//! The money book on SurrealDB.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+use workflows::payment::{LedgerEntry, Payment};
+use workflows::provider::Listing;
+use workflows::{OrderId, PaymentId, ProviderError};
+
+use super::book::{Attempts, Book, Opening, Standing, State, now};
+use crate::store::{Database, StoreError};
+
+const TABLES: &str = "
+    DEFINE TABLE IF NOT EXISTS payments SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_time ON payments FIELDS created_at;
+    DEFINE TABLE IF NOT EXISTS ledger SCHEMALESS;
+    DEFINE INDEX IF NOT EXISTS by_payment ON ledger FIELDS payment_id;
+    DEFINE TABLE IF NOT EXISTS attempts SCHEMALESS;
+";
+
+struct Surreal {
+    database: Database,
+}
+
+/// Opens the book, defining what is missing.
+pub async fn open(database: Database) -> Result<Arc<dyn Book>, StoreError> {
+    database.define(TABLES).await?;
+    Ok(Arc::new(Surreal { database }))
+}
+
+#[async_trait]
+impl Book for Surreal {
+    async fn find(&self, id: &PaymentId) -> Result<Option<Standing>, ProviderError> {
+        let statement = "SELECT state, void = true AS void, reason FROM ONLY type::record('payments', $id)";
+        Ok(self.database.run(statement, &json!({ "id": id })).await?.read(0)?)
+    }
+
+    async fn create(&self, opening: &Opening<'_>, entry: Option<&LedgerEntry>) -> Result<bool, ProviderError> {
+        let Opening { due, state, void, reason } = opening;
+        let at = now();
+        let payment = json!({
+            "order_id": due.order_id, "merchant_id": due.merchant_id, "method": due.method, "amount": due.amount,
+            "state": state, "void": void, "reason": reason, "created_at": at, "updated_at": at,
+        });
+        let statements = "
+            BEGIN;
+            CREATE type::record('payments', $id) CONTENT $payment;
+            IF $entry != NULL {
+                CREATE type::record('ledger', [$id, $entry.kind]) CONTENT object::extend($entry, { payment_id: $id });
+            };
+            COMMIT;
+        ";
+        let variables = json!({ "id": due.payment_id, "payment": payment, "entry": entry });
+        match self.database.run(statements, &variables).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Exists) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn advance(
+        &self,
+        id: &PaymentId,
+        from: State,
+        to: State,
+        entries: &[LedgerEntry],
+    ) -> Result<Option<Standing>, ProviderError> {
+        let statements = "
+            BEGIN;
+            LET $payment = type::record('payments', $id);
+            LET $moved = (UPDATE $payment SET state = $to, updated_at = $now WHERE state = $from);
+            IF array::len($moved) > 0 {
+                FOR $entry IN $entries {
+                    CREATE type::record('ledger', [$id, $entry.kind])
+                        CONTENT object::extend($entry, { payment_id: $id });
+                };
+            };
+            SELECT state, void = true AS void, reason FROM ONLY $payment;
+            COMMIT;
+        ";
+        let variables = json!({ "id": id, "from": from, "to": to, "entries": entries, "now": now() });
+        Ok(self.database.run(statements, &variables).await?.read(4)?)
+    }
+
+    async fn attempt(&self, id: &PaymentId) -> Result<Attempts, ProviderError> {
+        let statement = "
+            UPSERT ONLY type::record('attempts', $id) SET count = (count ?? 0) + 1, first_at = first_at ?? $now
+        ";
+        Ok(self.database.run(statement, &json!({ "id": id, "now": now() })).await?.read(0)?)
+    }
+
+    async fn list(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError> {
+        let from = if listing.order_id.is_some() { "type::record('payments', $id)" } else { "payments" };
+        // By their kinds where two are of one time: money comes before it goes back, in the alphabet as well.
+        let statement = format!(
+            "SELECT *, record::id(id) AS id, IF state = 'returned' {{ 'refunded' }} ELSE {{ state }} AS state, (
+                 SELECT kind, at, postings FROM ledger WHERE payment_id = record::id($parent.id) ORDER BY at, kind
+             ) AS entries
+             FROM {from} ORDER BY created_at DESC LIMIT $limit"
+        );
+        let variables = json!({ "id": listing.order_id.as_ref().map(OrderId::payment), "limit": listing.limit });
+        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+    }
+}

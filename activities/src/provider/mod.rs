@@ -1,0 +1,64 @@
+//! Providers as processes: the contract by which a context's provider is asked over HTTP, its client, its server and its
+//! document. One mechanism for all contexts; what differs between them is one table, in `contract.rs`.
+
+mod contract;
+mod document;
+mod problem;
+mod remote;
+mod serve;
+mod server;
+
+use std::sync::Arc;
+
+use poem::endpoint::BoxEndpoint;
+use workflows::Context;
+
+use crate::{Modes, NotificationSettings, OpenError, built_in};
+
+pub use document::openapi;
+pub(crate) use remote::Remotes;
+pub use serve::serve;
+
+use contract::Serve;
+use server::Server;
+
+/// A built-in provider in a process of its own.
+pub struct ProviderSetup {
+    /// The URL of its store, which is its alone: any that [`crate::Store::open`] takes, or `postgres://…` for payment.
+    pub store: String,
+    /// For the notification provider.
+    pub notifications: NotificationSettings,
+    /// Whether anybody may make it misbehave.
+    pub sandbox: bool,
+}
+
+/// The context's built-in provider behind its contract.
+///
+/// # Errors
+/// Where the store cannot be reached, refuses a definition, or is of a kind that the context cannot be kept in.
+pub async fn endpoint(context: Context, setup: &ProviderSetup) -> Result<BoxEndpoint<'static>, OpenError> {
+    let modes = Arc::new(Modes::default());
+    let (port, database): (Box<dyn Serve>, _) = if built_in::is_postgres(&setup.store) {
+        if context != Context::Payment {
+            return Err(OpenError::UnsupportedStore { context });
+        }
+        (Box::new(built_in::payments_at(&setup.store, &modes).await?), None)
+    } else {
+        let store = built_in::store(&setup.store).await?;
+        let port: Box<dyn Serve> = match context {
+            Context::Payment => Box::new(built_in::payments(&store, &modes).await?),
+            Context::Stock => Box::new(built_in::stock(&store, &modes).await?),
+            Context::Delivery => Box::new(built_in::deliveries(&store, &modes).await?),
+            Context::Kitchen => Box::new(built_in::kitchen(&store, &modes).await?),
+            Context::Promotion => Box::new(built_in::promotions(&store, &modes).await?),
+            Context::Notification => Box::new(built_in::notifications(&store, &modes, &setup.notifications).await?),
+        };
+        (port, Some(store.database(built_in::database(context)).await?))
+    };
+    let sandbox = setup.sandbox.then_some(modes);
+    Ok(Server { context, port, database, sandbox, document: openapi(context) }.guarded())
+}
+
+#[cfg(test)]
+#[path = "provider_test.rs"]
+mod tests;

@@ -1,0 +1,329 @@
+//! Live streams of events (server-sent events). One reader of the book of orders follows the feed for all who listen, and
+//! only while somebody does. A stream listens first, then reads what is stored, and then goes on with what it hears: so
+//! it has every event once, in order, whatever is written meanwhile.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use poem::http::header;
+use poem::{Body, IntoResponse, Response};
+use poem_openapi::payload::Payload;
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::{ToJSON, Type};
+use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at, sleep};
+use workflows::OrderId;
+use workflows::order::{Event, OrderBook, Positioned};
+
+use super::json::EventJson;
+use crate::ask::{Unanswered, ask};
+use crate::kind::Kind;
+use crate::problem::Problem;
+
+/// How many streams may be open at a time.
+const MOST_STREAMS: usize = 1000;
+/// How far a stream may fall behind before it reads from the store again, in events.
+const BACKLOG: usize = 1024;
+/// How many events are read at once.
+const PAGE: u32 = 200;
+/// How long what other processes write may go unseen.
+const POLL: Duration = Duration::from_millis(250);
+/// What is written within this time is read together.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long the store is left alone after it did not answer.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// How often a stream shows that it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Means nothing to the reader.
+const COMMENT: &[u8] = b":\n\n";
+/// How many bytes may wait for a slow reader.
+const BUFFER: usize = 16 * 1024;
+
+/// The streams of this process. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Live(Arc<Shared>);
+
+struct Shared {
+    orders: Arc<dyn OrderBook>,
+    told: broadcast::Sender<Arc<Told>>,
+    /// Who follows the feed, if somebody does.
+    follower: Mutex<Option<JoinHandle<()>>>,
+    slots: Arc<Semaphore>,
+    ending: watch::Sender<bool>,
+}
+
+/// Which events a stream has. They are numbered by order, or else by position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Order(OrderId),
+    AllOrders,
+}
+
+/// An event, written down once for all who listen.
+struct Told {
+    order_id: OrderId,
+    number: u64,
+    position: u64,
+    text: Text,
+}
+
+struct Text {
+    kind: &'static str,
+    data: String,
+}
+
+impl Live {
+    pub(crate) fn new(orders: Arc<dyn OrderBook>) -> Self {
+        Self(Arc::new(Shared {
+            orders,
+            told: broadcast::Sender::new(BACKLOG),
+            follower: Mutex::default(),
+            slots: Arc::new(Semaphore::new(MOST_STREAMS)),
+            ending: watch::Sender::new(false),
+        }))
+    }
+
+    /// A stream of the subject's events after the one of that number.
+    pub(crate) async fn stream(&self, subject: Subject, after: u64) -> Result<EventStream, Problem> {
+        let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
+        let heard = self.0.clone().listen().await?;
+        let (reader, pipe) = tokio::io::duplex(BUFFER);
+        let (reading, gone) = oneshot::channel();
+        let mut ending = self.0.ending.subscribe();
+        let stream = Stream { shared: self.0.clone(), subject, after, heard, pipe };
+        tokio::spawn(async move {
+            let _slot = slot;
+            tokio::select! {
+                _ = gone => {},
+                _ = ending.wait_for(|ending| *ending) => {},
+                // Its reader asks again, from where it was.
+                _ = stream.run() => {},
+            }
+        });
+        Ok(EventStream(Body::from_async_read(Reader { pipe: reader, _reading: reading })))
+    }
+
+    /// Ends all streams, and those to come: the server stops.
+    pub(crate) fn end(&self) {
+        self.0.ending.send_replace(true);
+    }
+}
+
+fn too_many() -> Problem {
+    Problem::new(Kind::TryAgainLater, "Too many streams are open. Please open this one after Retry-After.")
+}
+
+impl Shared {
+    /// Begins to hear of everything that is written from now on.
+    async fn listen(self: Arc<Self>) -> Result<broadcast::Receiver<Arc<Told>>, Unanswered> {
+        let mut follower = self.follower.lock().await;
+        let heard = self.told.subscribe();
+        if follower.as_ref().is_none_or(JoinHandle::is_finished) {
+            let end = self.end().await?;
+            *follower = Some(tokio::spawn(self.clone().follow(end)));
+        }
+        Ok(heard)
+    }
+
+    /// The last position. Positions have no gaps, so it is found by doubling and then halving.
+    async fn end(&self) -> Result<u64, Unanswered> {
+        let reaches = async |position: u64| {
+            ask("orders.feed", self.orders.feed(position - 1, 1)).await.map(|events| !events.is_empty())
+        };
+        let (mut reached, mut beyond) = (0, 1);
+        while reaches(beyond).await? {
+            (reached, beyond) = (beyond, beyond * 2);
+        }
+        while reached + 1 < beyond {
+            let middle = reached + (beyond - reached) / 2;
+            if reaches(middle).await? { reached = middle } else { beyond = middle }
+        }
+        Ok(reached)
+    }
+
+    /// Tells what is written after a position, until nobody listens.
+    async fn follow(self: Arc<Self>, mut after: u64) {
+        let mut written = self.orders.written();
+        loop {
+            written.mark_unchanged();
+            let pause = match ask("orders.feed", self.orders.feed(after, PAGE)).await {
+                Ok(events) if events.is_empty() => None,
+                Ok(events) => {
+                    for event in events {
+                        after = event.position;
+                        // Whether anybody listens is seen below.
+                        let _ = self.told.send(Arc::new(Told::from(event)));
+                    }
+                    Some(GATHER)
+                }
+                Err(_) => Some(RECOVERY),
+            };
+            match pause {
+                Some(pause) => sleep(pause).await,
+                None => tokio::select! {
+                    // It fails where nothing is written any more in this process; others may write.
+                    Ok(()) = written.changed() => {},
+                    () = sleep(POLL) => {},
+                },
+            }
+            let mut follower = self.follower.lock().await;
+            if self.told.receiver_count() == 0 {
+                *follower = None;
+                return;
+            }
+        }
+    }
+}
+
+impl From<Positioned> for Told {
+    fn from(Positioned { position, event }: Positioned) -> Self {
+        let (order_id, number) = (event.order_id.clone(), event.number.into());
+        Self { order_id, number, position, text: Text::of(event) }
+    }
+}
+
+impl Text {
+    fn of(event: Event) -> Self {
+        Self { kind: event.fact.name(), data: EventJson::from(event).to_json_string() }
+    }
+}
+
+/// Why a stream ends before its reader has gone: what it has not sent is in the store.
+enum Ended {
+    Unanswered,
+    NotRead,
+}
+
+impl From<Unanswered> for Ended {
+    fn from(_: Unanswered) -> Self {
+        Self::Unanswered
+    }
+}
+
+impl From<std::io::Error> for Ended {
+    fn from(_: std::io::Error) -> Self {
+        Self::NotRead
+    }
+}
+
+struct Stream {
+    shared: Arc<Shared>,
+    subject: Subject,
+    /// The number of the last event that was sent.
+    after: u64,
+    heard: broadcast::Receiver<Arc<Told>>,
+    pipe: DuplexStream,
+}
+
+impl Stream {
+    async fn run(mut self) -> Result<(), Ended> {
+        // So that whatever is in between passes the head of the answer on.
+        self.pipe.write_all(COMMENT).await?;
+        let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        loop {
+            self.catch_up().await?;
+            let mut complete = true;
+            while complete {
+                tokio::select! {
+                    heard = self.heard.recv() => complete = self.go_on(heard).await?,
+                    _ = keep_alive.tick() => self.pipe.write_all(COMMENT).await?,
+                }
+            }
+        }
+    }
+
+    /// Sends everything that is stored.
+    async fn catch_up(&mut self) -> Result<(), Ended> {
+        loop {
+            let stored = self.stored().await?;
+            if stored.is_empty() {
+                return Ok(());
+            }
+            for (number, text) in stored {
+                self.send(number, &text).await?;
+            }
+        }
+    }
+
+    async fn stored(&self) -> Result<Vec<(u64, Text)>, Unanswered> {
+        let orders = &self.shared.orders;
+        match &self.subject {
+            Subject::Order(id) => {
+                let after = u32::try_from(self.after).unwrap_or(u32::MAX);
+                let events = ask("orders.events", orders.events(id, after, PAGE)).await?;
+                Ok(events.into_iter().map(|event| (event.number.into(), Text::of(event))).collect())
+            }
+            Subject::AllOrders => {
+                let events = ask("orders.feed", orders.feed(self.after, PAGE)).await?;
+                Ok(events.into_iter().map(|told| (told.position, Text::of(told.event))).collect())
+            }
+        }
+    }
+
+    /// Sends what was heard if it is the next; `false` where something before it was missed.
+    async fn go_on(&mut self, heard: Result<Arc<Told>, RecvError>) -> Result<bool, Ended> {
+        let Ok(told) = heard else { return Ok(false) };
+        let number = match &self.subject {
+            Subject::Order(id) if told.order_id != *id => return Ok(true),
+            Subject::Order(_) => told.number,
+            Subject::AllOrders => told.position,
+        };
+        if number == self.after + 1 {
+            self.send(number, &told.text).await?;
+        }
+        Ok(number <= self.after)
+    }
+
+    async fn send(&mut self, number: u64, text: &Text) -> Result<(), Ended> {
+        let Text { kind, data } = text;
+        self.pipe.write_all(format!("id: {number}\nevent: {kind}\ndata: {data}\n\n").as_bytes()).await?;
+        self.after = number;
+        Ok(())
+    }
+}
+
+/// The reader's end of a stream. When it is dropped, nobody reads any more.
+struct Reader {
+    pipe: DuplexStream,
+    _reading: oneshot::Sender<()>,
+}
+
+impl AsyncRead for Reader {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, buf)
+    }
+}
+
+/// Events as they happen.
+pub(crate) struct EventStream(Body);
+
+impl Payload for EventStream {
+    const CONTENT_TYPE: &'static str = "text/event-stream";
+
+    fn schema_ref() -> MetaSchemaRef {
+        MetaSchemaRef::Inline(Box::new(MetaSchema {
+            items: Some(Box::new(EventJson::schema_ref())),
+            ..MetaSchema::new_with_format("array", "event-stream")
+        }))
+    }
+
+    fn register(registry: &mut Registry) {
+        EventJson::register(registry);
+    }
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        Response::builder()
+            .content_type(Self::CONTENT_TYPE)
+            .header(header::CACHE_CONTROL, "no-store")
+            // Some proxies would hold it back otherwise.
+            .header("x-accel-buffering", "no")
+            .body(self.0)
+    }
+}

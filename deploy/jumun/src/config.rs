@@ -1,0 +1,378 @@
+//! The configuration: defaults, above them a file, above that the environment. It is read once, here; a setting that
+//! is wrong is named, together with all others that are.
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use activities::{NotificationSettings, Template, TemplateSettings};
+use reqwest::Url;
+use workflows::notification::Secret;
+use workflows::{Context, Status, Step};
+
+use crate::store_url::StoreUrl;
+use reader::{Fault, Reader, Wrong};
+
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_hours(24);
+const LONGEST_STUCK_AFTER: Duration = DAY.saturating_mul(365);
+const LONGEST_PAUSE: Duration = DAY.saturating_mul(30);
+/// Between the end of an attempt to deliver a message, and the end of the step that makes it.
+const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
+const PLACEHOLDERS: [&str; 5] = ["order_id", "name", "status", "total", "reason"];
+
+/// What the file and the environment say. `deploy/jumun.toml` lists every setting with what it means; each has a
+/// variable `JUMUN_SECTION__KEY` too, like `JUMUN_NOTIFICATIONS__TEMPLATE__API_KEY_FILE`, in which a list is separated by
+/// commas. Beside a setting that may be secret there is one with `_file` at its end, naming a file that holds it.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    /// Providers in processes of their own. All others are built in.
+    pub providers: BTreeMap<Context, HttpUrl>,
+    /// Where the built-in payment provider keeps its ledger, if not with everything else.
+    pub payment_store: Option<StoreUrl>,
+    /// An order that has made no progress for so long counts as stuck.
+    pub stuck_after: Duration,
+    pub notifications: NotificationSettings,
+}
+
+/// Every setting that is wrong.
+#[derive(Debug)]
+pub struct InvalidConfiguration(Vec<Fault>);
+
+impl std::error::Error for InvalidConfiguration {}
+
+impl fmt::Display for InvalidConfiguration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration cannot be used:")?;
+        self.0.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+impl Configuration {
+    /// What `file` says, and above it `environment`.
+    ///
+    /// # Errors
+    /// With every setting that is wrong.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, InvalidConfiguration> {
+        let mut reader = Reader::open(file, environment);
+        let configuration = Self {
+            providers: providers(&mut reader),
+            payment_store: reader.secret("payment.store", |text| Ok(text.parse()?)),
+            stuck_after: reader.read("orders.stuck_after", stuck_after).unwrap_or(STUCK_AFTER),
+            notifications: notifications(&mut reader),
+        };
+        let faults = reader.close();
+        if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
+    }
+}
+
+fn providers(reader: &mut Reader) -> BTreeMap<Context, HttpUrl> {
+    let url = |context: Context| reader.read(&format!("providers.{context}"), |text| Ok(text.parse::<HttpUrl>()?));
+    let urls: Vec<_> = Context::ALL.into_iter().map(url).collect();
+    Context::ALL.into_iter().zip(urls).filter_map(|(context, url)| Some((context, url?))).collect()
+}
+
+fn notifications(reader: &mut Reader) -> NotificationSettings {
+    let defaults = NotificationSettings::default();
+    let longest = Step::NotificationDeliver.default_policy().attempt_timeout() - ATTEMPT_MARGIN;
+    NotificationSettings {
+        schedule: reader.list("notifications.schedule", |text| time(text, LONGEST_PAUSE)).unwrap_or(defaults.schedule),
+        attempt_timeout: reader
+            .read("notifications.attempt_timeout", |text| time(text, longest))
+            .unwrap_or(defaults.attempt_timeout),
+        template: template(reader),
+    }
+}
+
+fn template(reader: &mut Reader) -> Option<TemplateSettings> {
+    const TABLE: &str = "notifications.template";
+    if !reader.has_table(TABLE) {
+        return None;
+    }
+    let endpoint = reader.require(&format!("{TABLE}.endpoint"), |text| Ok(http_url(text)?.to_string()));
+    let api_key = reader.require_secret(&format!("{TABLE}.api_key"), secret);
+    let sender_key = reader.require_secret(&format!("{TABLE}.sender_key"), secret);
+    let mut templates = BTreeMap::new();
+    for status in Status::ALL {
+        let table = format!("{TABLE}.templates.{}", status.as_str());
+        if !reader.has_table(&table) {
+            continue;
+        }
+        let code = reader.require(&format!("{table}.code"), present);
+        let text = reader.require(&format!("{table}.text"), message);
+        if let (Some(code), Some(text)) = (code, text) {
+            templates.insert(status, Template { code, text });
+        }
+    }
+    Some(TemplateSettings { endpoint: endpoint?, api_key: api_key?, sender_key: sender_key?, templates })
+}
+
+/// How long an order may make no progress before it counts as stuck.
+pub fn stuck_after(text: &str) -> Result<Duration, Wrong> {
+    time(text, LONGEST_STUCK_AFTER)
+}
+
+fn time(text: &str, longest: Duration) -> Result<Duration, Wrong> {
+    match humantime::parse_duration(text) {
+        Err(_) => Err(Wrong::NotATime),
+        Ok(time) if time.is_zero() => Err(Wrong::NoTime),
+        Ok(time) if time > longest => Err(Wrong::TooLong(longest)),
+        Ok(time) => Ok(time),
+    }
+}
+
+fn present(text: &str) -> Result<String, Wrong> {
+    if text.trim().is_empty() { Err(Wrong::Blank) } else { Ok(text.to_owned()) }
+}
+
+fn secret(text: &str) -> Result<Secret, Wrong> {
+    present(text).map(Secret)
+}
+
+/// The text of a template, in which only known placeholders are to be filled in.
+fn message(text: &str) -> Result<String, Wrong> {
+    let known =
+        |rest: &str| PLACEHOLDERS.iter().any(|name| rest.strip_prefix(name).is_some_and(|rest| rest.starts_with('}')));
+    if text.split("#{").skip(1).all(known) { present(text) } else { Err(Wrong::Placeholder) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected an absolute http:// or https:// URL")]
+pub struct NotAnHttpUrl;
+
+/// The base URL of an HTTP service: absolute, without credentials, query and final slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+impl FromStr for HttpUrl {
+    type Err = NotAnHttpUrl;
+
+    fn from_str(text: &str) -> Result<Self, NotAnHttpUrl> {
+        let url = http_url(text)?;
+        let plain =
+            url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        if plain { Ok(Self(url.as_str().trim_end_matches('/').to_owned())) } else { Err(NotAnHttpUrl) }
+    }
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn http_url(text: &str) -> Result<Url, NotAnHttpUrl> {
+    // A URL without slashes would be read all the same, as somebody's host.
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        return Err(NotAnHttpUrl);
+    }
+    Url::parse(text).map_err(|_| NotAnHttpUrl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
+
+    fn read(file: &str, variables: &[(&str, &str)]) -> Result<Configuration, InvalidConfiguration> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("jumun.toml");
+        std::fs::write(&path, file).expect("writes");
+        Configuration::read(Some(&path), environment(variables))
+    }
+
+    /// The faults, without the directory that is another one each time.
+    fn faults(file: &str, variables: &[(&str, &str)]) -> Vec<String> {
+        let InvalidConfiguration(faults) = read(file, variables).expect_err("is wrong");
+        let shorten = |fault: String| match (fault.split_once(" in /"), fault.split_once("jumun.toml: ")) {
+            (Some((name, _)), Some((_, wrong))) => format!("{name}: {wrong}"),
+            _ => fault,
+        };
+        faults.iter().map(|fault| shorten(fault.to_string())).collect()
+    }
+
+    const WHOLE: &str = r##"
+        [providers]
+        payment = "http://127.0.0.1:9101/"
+        notification = "https://notify.example/jumun"
+        [payment]
+        store = "postgres://jumun:pass-word@db/payments"
+        [orders]
+        stuck_after = "2m 30s"
+        [notifications]
+        schedule = ["5s", "5m"]
+        attempt_timeout = "3s"
+        [notifications.template]
+        endpoint = "https://kakao.example/send?v=2"
+        api_key = "api-key"
+        sender_key = "sender-key"
+        [notifications.template.templates.paid]
+        code = "ORDER_PAID"
+        text = "#{name}, #{order_id}: #{status}"
+        [notifications.template.templates.in_delivery]
+        code = "ON_ITS_WAY"
+        text = "On its way"
+    "##;
+
+    #[test]
+    fn without_a_file_everything_is_built_in() {
+        let configuration = Configuration::read(None, environment(&[("JUMUN_DATA_DIR", "x")])).expect("is sound");
+        assert!(configuration.providers.is_empty() && configuration.payment_store.is_none());
+        assert_eq!(configuration.stuck_after, Duration::from_secs(30));
+        assert_eq!(configuration.notifications.schedule, NotificationSettings::default().schedule);
+        assert!(configuration.notifications.template.is_none());
+    }
+
+    /// The file that lists every setting says what holds without it, and its examples can be used.
+    #[test]
+    fn the_listed_settings_are_all_there_are() {
+        const LISTED: &str = include_str!("../../jumun.toml");
+        let listed = read(LISTED, &[]).expect("is sound");
+        let without = Configuration::read(None, []).expect("is sound");
+        assert_eq!(format!("{listed:?}"), format!("{without:?}"));
+
+        let secrets = tempfile::tempdir().expect("a temporary directory");
+        for key in ["template-api-key", "template-sender-key"] {
+            std::fs::write(secrets.path().join(key), "secret").expect("writes");
+        }
+        let is_setting = |line: &str| line.starts_with('[') || line.contains(" = ") && !line.contains(". ");
+        let uncommented =
+            LISTED.lines().map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)).unwrap_or(line));
+        let examples = uncommented.collect::<Vec<_>>().join("\n");
+        let examples = examples.replace("/run/secrets", secrets.path().to_str().expect("is Unicode"));
+        let configuration = read(&examples, &[]).expect("is sound");
+        assert_eq!(configuration.providers.len(), Context::ALL.len());
+        assert!(configuration.payment_store.is_some() && configuration.notifications.template.is_some());
+    }
+
+    #[test]
+    fn a_file_says_everything() {
+        let configuration = read(WHOLE, &[]).expect("is sound");
+        assert_eq!(configuration.providers[&Context::Payment].to_string(), "http://127.0.0.1:9101");
+        assert_eq!(configuration.providers[&Context::Notification].to_string(), "https://notify.example/jumun");
+        assert!(configuration.payment_store.is_some_and(|store| store.is_postgres()));
+        assert_eq!(configuration.stuck_after, Duration::from_secs(150));
+        let notifications = configuration.notifications;
+        assert_eq!(notifications.schedule, [Duration::from_secs(5), Duration::from_mins(5)]);
+        assert_eq!(notifications.attempt_timeout, Duration::from_secs(3));
+        let template = notifications.template.expect("is there");
+        assert_eq!((template.api_key.0.as_str(), template.sender_key.0.as_str()), ("api-key", "sender-key"));
+        assert_eq!(template.endpoint, "https://kakao.example/send?v=2");
+        assert_eq!(template.templates[&Status::InDelivery].code, "ON_ITS_WAY");
+    }
+
+    #[test]
+    fn the_environment_is_above_the_file() {
+        let variables = [
+            ("JUMUN_PROVIDERS__PAYMENT", "http://payment:80"),
+            ("JUMUN_PROVIDERS__STOCK", "http://stock"),
+            ("JUMUN_ORDERS__STUCK_AFTER", ""),
+            ("JUMUN_NOTIFICATIONS__SCHEDULE", "1s, 1m 30s"),
+            ("JUMUN_NOTIFICATIONS__TEMPLATE__TEMPLATES__PAID__CODE", "PAID"),
+            ("JUMUN_API_LISTEN", "127.0.0.1:0"),
+            ("ANOTHER__PROGRAM", "x"),
+        ];
+        let configuration = read(WHOLE, &variables).expect("is sound");
+        assert_eq!(configuration.providers[&Context::Payment].to_string(), "http://payment");
+        assert_eq!(configuration.providers[&Context::Stock].to_string(), "http://stock");
+        assert_eq!(configuration.stuck_after, Duration::from_secs(150), "an empty variable says nothing");
+        assert_eq!(configuration.notifications.schedule, [Duration::from_secs(1), Duration::from_secs(90)]);
+        let template = configuration.notifications.template.expect("is there");
+        assert_eq!(template.templates[&Status::Paid].code, "PAID");
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let file = r##"
+            colour = "red"
+            [providers]
+            payment = "127.0.0.1:9101"
+            printer = "http://printer"
+            stock = 9102
+            [orders]
+            stuck_after = "0s"
+            [notifications]
+            schedule = ["5s", "soon"]
+            attempt_timeout = "1h"
+            [notifications.template]
+            api_key = "a"
+            api_key_file = "b"
+            [notifications.template.templates.paid]
+            text = "#{nmae}"
+            [notifications.template.templates.lost]
+            code = "LOST"
+        "##;
+        let variables =
+            [("JUMUN_PAYMENT__STORE", "mysql://u:hunter2@h/db"), ("JUMUN_PROVIDERS__KITCHEN", "ftp://kitchen")];
+        let mut found = faults(file, &variables);
+        found.sort();
+        let url = "expected an absolute http:// or https:// URL";
+        let mut expected = [
+            "JUMUN_PAYMENT__STORE: expected surrealkv://PATH, mem://, postgres://… (payment only), or the URL of a \
+             SurrealDB server"
+                .to_owned(),
+            format!("JUMUN_PROVIDERS__KITCHEN: {url}"),
+            "colour: there is no such setting".to_owned(),
+            "notifications.attempt_timeout: expected at most 25s".to_owned(),
+            "notifications.schedule: expected a time, like 30s, 5m or 1h 30m".to_owned(),
+            "notifications.template.api_key: set either this or the one that names a file, not both".to_owned(),
+            "notifications.template.endpoint: missing".to_owned(),
+            "notifications.template.sender_key: missing".to_owned(),
+            "notifications.template.templates.lost.code: there is no such setting".to_owned(),
+            "notifications.template.templates.paid.code: missing".to_owned(),
+            "notifications.template.templates.paid.text: it has a placeholder that there is not; there are \
+             #{order_id}, #{name}, #{status}, #{total} and #{reason}"
+                .to_owned(),
+            "orders.stuck_after: expected more than no time".to_owned(),
+            format!("providers.payment: {url}"),
+            "providers.printer: there is no such setting".to_owned(),
+            "providers.stock: expected text, in quotes".to_owned(),
+        ];
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_named_and_the_environment_read_all_the_same() {
+        let absent = Configuration::read(Some(Path::new("/no/such/jumun.toml")), environment(&[("JUMUN_A__B", "c")]));
+        let complaint = absent.expect_err("is absent").to_string();
+        assert!(complaint.contains("/no/such/jumun.toml") && complaint.contains("JUMUN_A__B"), "{complaint}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_secret_does_not_tell_it() {
+        let complaint = read("[payment]\nstore = \"postgres://u:hunter2@h\n", &[]).expect_err("no TOML").to_string();
+        assert!(complaint.contains("line 2") && !complaint.contains("hunter2"), "{complaint}");
+        let complaint = read("", &[("JUMUN_PAYMENT__STORE", "mysql://hunter2")]).expect_err("no store");
+        assert!(!format!("{complaint} {complaint:?}").contains("hunter2"), "{complaint:?}");
+    }
+
+    #[test]
+    fn a_secret_is_read_from_its_file_and_never_shown() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("key");
+        std::fs::write(&path, "from-file\n").expect("writes");
+        let path = path.to_str().expect("is Unicode");
+        let file = WHOLE.replace("api_key = \"api-key\"", "");
+        let variables = [("JUMUN_NOTIFICATIONS__TEMPLATE__API_KEY_FILE", path)];
+        let configuration = read(&file, &variables).expect("is sound");
+        let shown = format!("{configuration:?}");
+        assert_eq!(configuration.notifications.template.expect("is there").api_key.0, "from-file");
+        for secret in ["from-file", "sender-key", "pass-word"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        let found = faults(&file, &[("JUMUN_NOTIFICATIONS__TEMPLATE__API_KEY_FILE", "/no/such/file")]);
+        assert!(found.len() == 1 && found[0].contains("cannot read /no/such/file"), "{found:?}");
+    }
+}

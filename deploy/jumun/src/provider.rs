@@ -1,0 +1,219 @@
+//! `jumun provider`: one context's built-in provider as a process of its own, with a store of its own, behind the HTTP
+//! contract that any other system could offer in its place.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use activities::OpenError;
+use activities::provider::ProviderSetup;
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use workflows::Context;
+
+use crate::config::{Configuration, InvalidConfiguration};
+use crate::listen::{self, ListenError, Listener};
+use crate::report::{self, ProviderReady};
+use crate::settings::DEFAULT_LOG;
+use crate::stop::StopRequests;
+use crate::store_url::{OccupiedStore, StoreUrl, StoreUrlError};
+
+/// How long requests in flight may take after it was asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What `jumun provider` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Whose provider
+    #[arg(value_parser = context())]
+    pub context: Context,
+
+    /// Where it listens; it knows no callers, so keep it private [default: 127.0.0.1, at 9101 for payment, 9102 stock,
+    /// 9103 delivery, 9104 promotion, 9105 kitchen, 9106 notification]
+    #[arg(long, env = Listener::Provider(Context::Payment).variable(), value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+
+    /// Where its data is, which is its alone: `surrealkv://PATH`, `mem://` (kept nowhere), for payment also
+    /// `postgres://...` (then rather in `JUMUN_PAYMENT__STORE`, which no process list shows)
+    /// [default: `surrealkv://.jumun/providers/CONTEXT`]
+    #[arg(long, env = "JUMUN_PROVIDER_STORE", hide_env_values = true, value_name = "URL")]
+    pub store: Option<StoreUrl>,
+
+    /// For tests and demos: let anybody switch it off or slow it down by `PUT /sandbox`
+    #[arg(long, env = "JUMUN_PROVIDER_SANDBOX", value_parser = FalseyValueParser::new())]
+    pub sandbox: bool,
+
+    /// The configuration file (TOML), of which it reads `[payment]` and `[notifications]`; the environment is above it
+    #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Once ready, print one line of JSON instead of a page
+    #[arg(long, env = "JUMUN_JSON", value_parser = FalseyValueParser::new())]
+    pub json: bool,
+
+    /// What is logged on standard error, like `info,activities=debug`
+    #[arg(long, env = "JUMUN_LOG", value_name = "FILTER", default_value = DEFAULT_LOG, value_parser = crate::log_filter)]
+    pub log: String,
+
+    /// Stop when standard input ends, so that a parent process takes it with itself
+    #[arg(long, env = "JUMUN_UNTIL_STDIN_CLOSES", value_parser = FalseyValueParser::new())]
+    pub until_stdin_closes: bool,
+}
+
+/// Reads the name of a context.
+pub fn context() -> impl TypedValueParser<Value = Context> {
+    PossibleValuesParser::new(Context::ALL.map(Context::as_str)).map(|name| {
+        let context = Context::ALL.into_iter().find(|context| context.as_str() == name);
+        context.expect("only names of contexts are possible")
+    })
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProvideError {
+    #[error(transparent)]
+    Configuration(#[from] InvalidConfiguration),
+    #[error("{0} cannot be kept in PostgreSQL; only payment can")]
+    NotInPostgres(Context),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Store(#[from] StoreUrlError),
+    #[error("cannot open the store {store}")]
+    Open {
+        store: StoreUrl,
+        #[source]
+        cause: OpenError,
+    },
+    #[error("cannot use the system's signals and threads")]
+    System(#[from] io::Error),
+    #[error("cannot serve any more")]
+    Serve(#[source] io::Error),
+    #[error("it ended by itself")]
+    Ended,
+    #[error("asked twice to stop, so stopped at once")]
+    CutShort,
+}
+
+impl ProvideError {
+    /// What the process ends with.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) | Self::NotInPostgres(_) => crate::MAKES_NO_SENSE,
+            Self::Listen(_) | Self::Store(_) | Self::Open { .. } => crate::CANNOT_START,
+            Self::System(_) | Self::Serve(_) | Self::Ended | Self::CutShort => crate::FAILED,
+        }
+    }
+}
+
+impl Settings {
+    /// What the file and the environment say.
+    ///
+    /// # Errors
+    /// With every setting that is wrong.
+    pub fn configuration(&self) -> Result<Configuration, InvalidConfiguration> {
+        Configuration::read(self.config.as_deref(), std::env::vars_os())
+    }
+
+    /// Takes the store, which the caller drops when nothing uses it any more.
+    pub fn occupy_store(&self, configuration: &Configuration) -> Result<OccupiedStore, ProvideError> {
+        let of_payments = configuration.payment_store.as_ref().filter(|_| self.context == Context::Payment);
+        let on_disk = || StoreUrl::on_disk(&format!(".jumun/providers/{}", self.context));
+        let store = self.store.as_ref().or(of_payments).cloned().unwrap_or_else(on_disk);
+        if store.is_postgres() && self.context != Context::Payment {
+            return Err(ProvideError::NotInPostgres(self.context));
+        }
+        Ok(store.occupy()?)
+    }
+}
+
+/// Serves until it is asked to stop, or cannot go on.
+pub async fn run(settings: &Settings, configuration: Configuration, store: &OccupiedStore) -> Result<(), ProvideError> {
+    let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
+    let context = settings.context;
+    let listener = Listener::Provider(context);
+    let bound = listen::bind(listener, settings.listen.unwrap_or_else(|| listener.default_address(false))).await?;
+    let url = listen::url(bound.local_addr()?);
+    let setup = ProviderSetup {
+        store: store.address().to_owned(),
+        notifications: configuration.notifications,
+        sandbox: settings.sandbox,
+    };
+    let endpoint = tokio::select! {
+        opened = activities::provider::endpoint(context, &setup) => {
+            opened.map_err(|cause| ProvideError::Open { store: store.url().clone(), cause })?
+        }
+        by = requests.next() => {
+            info!(by, "stopped before it was ready");
+            return Ok(());
+        }
+    };
+    let stop = CancellationToken::new();
+    let serving = activities::provider::serve(bound, endpoint, stop.clone().cancelled_owned(), GRACE);
+    tokio::pin!(serving);
+    let ready =
+        ProviderReady { context, url, pid: std::process::id(), store: store.url().clone(), sandbox: settings.sandbox };
+    if let Err(error) = report::provider_ready(&ready, settings.json) {
+        debug!(%error, "nobody reads standard output");
+    }
+    tokio::select! {
+        served = &mut serving => return served.map_err(ProvideError::Serve).and(Err(ProvideError::Ended)),
+        by = requests.next() => info!(by, "stopping; once more stops at once"),
+    }
+    stop.cancel();
+    tokio::select! {
+        served = serving => served.map_err(ProvideError::Serve),
+        _ = requests.next() => Err(ProvideError::CutShort),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn settings(arguments: &[&str]) -> Settings {
+        Cli::try_parse_from([&["provider"], arguments].concat()).expect("parses").settings
+    }
+
+    fn configuration(payment_store: Option<&str>) -> Configuration {
+        let configuration = Configuration::read(None, []).expect("is sound");
+        Configuration { payment_store: payment_store.map(|url| url.parse().expect("a store")), ..configuration }
+    }
+
+    #[test]
+    fn a_context_is_one_of_six() {
+        for context in Context::ALL {
+            assert_eq!(settings(&[context.as_str()]).context, context);
+        }
+        assert!(Cli::try_parse_from(["provider", "printer"]).is_err());
+    }
+
+    #[test]
+    fn the_flag_is_above_the_configuration_which_only_speaks_of_payments() {
+        let configured = configuration(Some("postgres://configured/db"));
+        let store = |arguments: &[&str]| {
+            let store = settings(arguments).occupy_store(&configured).expect("is free");
+            store.url().to_string()
+        };
+        assert_eq!(store(&["payment"]), "postgres://configured/db");
+        assert_eq!(store(&["payment", "--store", "mem://"]), "mem://");
+        assert_eq!(store(&["stock", "--store", "mem://"]), "mem://");
+    }
+
+    #[test]
+    fn only_payments_can_be_kept_in_postgres() {
+        let kitchen = settings(&["kitchen", "--store", "postgres://host/db"]);
+        let error = kitchen.occupy_store(&configuration(None)).expect_err("cannot");
+        assert!(matches!(error, ProvideError::NotInPostgres(Context::Kitchen)), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}

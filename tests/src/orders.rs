@@ -1,0 +1,150 @@
+//! An order as its readers see it, and as the people in it move it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::{Jumun, until};
+
+impl Jumun {
+    pub async fn order(&self, order_id: &str) -> Value {
+        self.get(&format!("/v1/orders/{order_id}")).await.ok()
+    }
+
+    /// Waits until the order has `status`, and returns it.
+    pub async fn reaches(&self, order_id: &str, status: &str) -> Value {
+        until(&format!("{order_id} to be {status}"), async || {
+            let answer = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?;
+            (answer.status == 200 && answer.body["status"] == status).then_some(answer.body)
+        })
+        .await
+    }
+
+    /// Waits until the order takes the command, and returns it.
+    pub async fn takes(&self, order_id: &str, command: &str) -> Value {
+        until(&format!("{order_id} to take {command}"), async || {
+            let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
+            order["allowed_commands"].as_array().is_some_and(|takes| takes.contains(&json!(command))).then_some(order)
+        })
+        .await
+    }
+
+    /// Asks the command as soon as the order takes it, and returns the order.
+    pub async fn ask(&self, order_id: &str, command: &str) -> Value {
+        self.takes(order_id, command).await;
+        self.command(order_id, command).await.ok()
+    }
+
+    /// Does what the order asks people for, until it has `status`.
+    pub async fn drive(&self, order_id: &str, status: &str) -> Value {
+        until(&format!("{order_id} to be {status}"), async || {
+            let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
+            if order["status"] == status {
+                return Some(order);
+            }
+            let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
+            if let Some(command) = takes.find(|command| !matches!(*command, "cancel" | "reject")) {
+                let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));
+                let _ = self.try_send(command).await;
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until the event is among the order's.
+    pub async fn sees(&self, order_id: &str, event: &str) {
+        until(&format!("{event} of {order_id}"), async || {
+            self.event_names(order_id).await.contains(&event.to_owned()).then_some(())
+        })
+        .await;
+    }
+
+    /// An order's events.
+    pub async fn events(&self, order_id: &str) -> Vec<Value> {
+        let events = self.get(&format!("/v1/orders/{order_id}/events")).await.ok();
+        let events = events["items"].as_array().expect("a list").clone();
+        for (index, event) in events.iter().enumerate() {
+            assert_eq!(event["number"], index + 1, "numbered without gaps: {events:#?}");
+        }
+        events
+    }
+
+    /// The names of an order's events, in order.
+    pub async fn event_names(&self, order_id: &str) -> Vec<String> {
+        let events = self.events(order_id).await;
+        events.iter().map(|event| event["type"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// An order's ledger entries, each of which must balance.
+    async fn ledger(&self, order_id: &str) -> Vec<Value> {
+        let payments = self.get(&format!("/v1/payments?order_id={order_id}")).await.ok();
+        let payments = payments["items"].as_array().expect("a list");
+        let entries: Vec<Value> =
+            payments.iter().flat_map(|payment| payment["entries"].as_array().expect("entries")).cloned().collect();
+        for entry in &entries {
+            let postings = entry["postings"].as_array().expect("postings");
+            let sum: i64 = postings.iter().map(amount).sum();
+            assert!(sum == 0 && postings.len() >= 2, "unbalanced: {entry:#?}");
+        }
+        entries
+    }
+
+    /// The kinds of an order's ledger entries, each of which must balance.
+    pub async fn entries(&self, order_id: &str) -> Vec<String> {
+        let entries = self.ledger(order_id).await;
+        entries.iter().map(|entry| entry["kind"].as_str().expect("a kind").to_owned()).collect()
+    }
+
+    /// Waits until the order's money matches its status, which must be a final one: all of it for a closed order, in one
+    /// entry, and none of it on any account for every other.
+    pub async fn settles(&self, order_id: &str) {
+        let order = self.order(order_id).await;
+        let closed = order["status"] == "closed";
+        assert!(closed || matches!(order["status"].as_str(), Some("cancelled" | "rejected")), "{order:#?}");
+        until(&format!("the money of {order_id}"), async || {
+            let entries = self.ledger(order_id).await;
+            let mut accounts = BTreeMap::<&str, i64>::new();
+            for posting in entries.iter().flat_map(|entry| entry["postings"].as_array().expect("postings")) {
+                *accounts.entry(posting["account"].as_str().expect("an account")).or_default() += amount(posting);
+            }
+            let kinds: BTreeSet<_> = entries.iter().map(|entry| entry["kind"].as_str()).collect();
+            assert_eq!(kinds.len(), entries.len(), "twice: {entries:#?}");
+            let taken: i64 = accounts.values().filter(|amount| **amount > 0).sum();
+            let expected = if closed { order["total"]["amount"].as_i64() } else { Some(0) };
+            (Some(taken) == expected).then_some(())
+        })
+        .await;
+    }
+
+    /// Asserts that nothing became true of the order twice.
+    pub async fn each_fact_once(&self, order_id: &str) {
+        let events = self.event_names(order_id).await;
+        let distinct: BTreeSet<_> = events.iter().collect();
+        assert_eq!(distinct.len(), events.len(), "{order_id}: {events:?}");
+    }
+
+    /// The statuses that the order's notifications tell, in order.
+    pub async fn notified(&self, order_id: &str) -> Vec<String> {
+        let listed = self.get(&format!("/v1/notifications?order_id={order_id}")).await.ok();
+        let items = listed["items"].as_array().expect("a list");
+        items.iter().map(|item| item["status"].as_str().expect("a status").to_owned()).collect()
+    }
+
+    /// Waits until so many statuses were notified, and returns them.
+    pub async fn notifies(&self, order_id: &str, last: &str) -> Vec<String> {
+        until(&format!("{last} to be notified of {order_id}"), async || {
+            let notified = self.notified(order_id).await;
+            (notified.last().is_some_and(|status| status == last)).then_some(notified)
+        })
+        .await
+    }
+
+    pub async fn sandbox(&self, context: &str, mode: &str) {
+        let _ = self.put(&format!("/v1/sandbox/{context}"), &json!({ "mode": mode })).await.ok();
+    }
+}
+
+fn amount(posting: &Value) -> i64 {
+    posting["amount"]["amount"].as_i64().expect("money")
+}

@@ -1,0 +1,85 @@
+//! The six built-in providers as processes of their own: killed at will, and started again on the same port and store.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use serde::Deserialize;
+use tempfile::TempDir;
+use workflows::Context;
+
+use crate::process::Process;
+
+/// The line of JSON that `jumun provider … --json` prints once it is ready.
+#[derive(Deserialize)]
+struct Ready {
+    context: String,
+    url: String,
+}
+
+/// Six running providers. They stop when this is dropped, or when the test process ends.
+pub struct Providers {
+    // Dropped in this order: the processes go before the directory of their stores.
+    processes: Mutex<BTreeMap<Context, Process>>,
+    urls: BTreeMap<Context, String>,
+    directory: Option<TempDir>,
+}
+
+impl Providers {
+    /// Six that forget everything when they end.
+    pub async fn in_memory() -> Self {
+        Self::start(None).await
+    }
+
+    /// Six with stores that survive them.
+    pub async fn on_disk() -> Self {
+        Self::start(Some(TempDir::new().expect("a temporary directory"))).await
+    }
+
+    async fn start(directory: Option<TempDir>) -> Self {
+        let mut providers = Self { processes: Mutex::default(), urls: BTreeMap::new(), directory };
+        let started = Context::ALL.map(|context| providers.spawn(context, "127.0.0.1:0"));
+        for (context, (process, ready)) in Context::ALL.into_iter().zip(futures::future::join_all(started).await) {
+            assert_eq!(ready.context, context.as_str());
+            providers.processes.get_mut().expect("no panic").insert(context, process);
+            providers.urls.insert(context, ready.url);
+        }
+        providers
+    }
+
+    /// What jumun is to be told about them.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        let named = self.urls.iter().map(|(context, url)| format!("{context}={url}"));
+        named.flat_map(|named| ["--provider".to_owned(), named]).collect()
+    }
+
+    /// The base URL of one of them.
+    #[must_use]
+    pub fn url(&self, context: Context) -> &str {
+        &self.urls[&context]
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self, context: Context) {
+        let killed = self.processes.lock().expect("no panic").remove(&context);
+        killed.expect("it runs").kill();
+    }
+
+    /// Starts one that was killed again, at the same address and on the same store.
+    pub async fn restart(&self, context: Context) {
+        let address = self.url(context).strip_prefix("http://").expect("a URL");
+        let address: SocketAddr = address.trim_end_matches('/').parse().expect("an address");
+        let (process, _) = self.spawn(context, &address.to_string()).await;
+        self.processes.lock().expect("no panic").insert(context, process);
+    }
+
+    async fn spawn(&self, context: Context, listen: &str) -> (Process, Ready) {
+        let store = match &self.directory {
+            Some(directory) => format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display()),
+            None => "mem://".to_owned(),
+        };
+        let arguments = ["provider", context.as_str(), "--listen", listen, "--store", &store, "--sandbox"];
+        Process::start(&arguments.map(str::to_owned)).await
+    }
+}

@@ -1,0 +1,66 @@
+//! A data directory and ports that outlive a process, so that a jumun can be killed and started again.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::Jumun;
+
+/// A data directory and ports that outlive a process.
+pub struct Setup {
+    directory: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Setup {
+    /// A new data directory, and ports that are free now.
+    #[must_use]
+    pub fn new() -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut arguments = vec!["--data-dir".to_owned(), directory.path().join("data").display().to_string()];
+        let flags = [
+            "--api-listen",
+            "--worker-listen",
+            "--engine-ingress-listen",
+            "--engine-admin-listen",
+            "--engine-node-listen",
+        ];
+        // All are held until each is chosen, so that they differ.
+        let ports = flags.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        for (flag, port) in flags.iter().zip(&ports) {
+            arguments.extend([(*flag).to_owned(), port.local_addr().expect("bound").to_string()]);
+        }
+        Self { directory, arguments }
+    }
+
+    /// The same with a configuration file.
+    #[must_use]
+    pub fn configured(mut self, toml: &str) -> Self {
+        let path = self.directory.path().join("jumun.toml");
+        std::fs::write(&path, toml).expect("writes");
+        self.arguments.extend(["--config".to_owned(), path.display().to_string()]);
+        self
+    }
+
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    #[must_use]
+    pub fn arguments(&self) -> Vec<&str> {
+        self.arguments.iter().map(String::as_str).collect()
+    }
+
+    /// Starts jumun here, and waits until it is ready.
+    pub async fn start(&self) -> Jumun {
+        Jumun::spawn(&self.arguments()).await
+    }
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,134 @@
+//! What keeps trying until everybody knows. One queue for each order keeps its notifications in order; one queue for
+//! each of its channels keeps that channel's messages in order, so that a dead webhook holds up nobody else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use restate_sdk::prelude::*;
+use restate_sdk::serde::Json;
+
+use super::{AttemptRequest, Attempted, Notice, Notifications};
+use crate::durable::{self, Failed};
+use crate::{MessageId, Step};
+
+/// An order's notifications. Its key is the order's id.
+pub struct NotificationQueue {
+    pub notifications: Arc<dyn Notifications>,
+}
+
+#[restate_sdk::object(
+    name = "notification",
+    // What people need to know later is in the history.
+    journal_retention = "10 min",
+    invocation_retry_policy(
+        initial_interval = "100ms",
+        factor = 2.0,
+        max_interval = "3s",
+        max_attempts = 1_000_000_000,
+        on_max_attempts = "pause"
+    )
+)]
+impl NotificationQueue {
+    /// Makes known what has become true of the order.
+    #[handler]
+    async fn send(&self, ctx: ObjectContext<'_>, notice: Json<Notice>) -> HandlerResult<()> {
+        let Json(notice) = notice;
+        let step = Step::NotificationSend;
+        let messages = loop {
+            let (notifications, notice) = (&self.notifications, notice.clone());
+            let policy = step.default_policy();
+            let heard = ctx
+                .run(move || async move {
+                    let send = notifications.send(&notice);
+                    Ok(Json(durable::attempt(step, policy.attempt_timeout(), send).await.map_err(Failed::into_error)?))
+                })
+                .name(step.name())
+                .retry_policy(durable::retries(&policy))
+                .await;
+            // The engine's cancel button does not keep anybody from knowing.
+            if let Ok(Json(messages)) = heard {
+                break messages;
+            }
+        };
+        for message in messages {
+            let queue = queue_of(&message);
+            ctx.object_client::<MessageQueueClient>(queue).deliver(Json(message)).send();
+        }
+        Ok(())
+    }
+}
+
+/// One channel's messages about one order. Its key is both, or the message's id where it is a replay.
+pub struct MessageQueue {
+    pub notifications: Arc<dyn Notifications>,
+}
+
+#[restate_sdk::object(
+    name = "message",
+    journal_retention = "10 min",
+    invocation_retry_policy(
+        initial_interval = "100ms",
+        factor = 2.0,
+        max_interval = "3s",
+        max_attempts = 1_000_000_000,
+        on_max_attempts = "pause"
+    )
+)]
+impl MessageQueue {
+    /// Tries until the message is delivered or its schedule is at its end. The engine's cancel button gives it up.
+    #[handler]
+    async fn deliver(&self, ctx: ObjectContext<'_>, message: Json<MessageId>) -> HandlerResult<()> {
+        let Json(message_id) = message;
+        for failures in 0.. {
+            let request = AttemptRequest { message_id: message_id.clone(), failures, replay: false };
+            match self.attempt(&ctx, request).await? {
+                Attempted::Failed { retry_in_ms: Some(delay) } => ctx.sleep(Duration::from_millis(delay)).await?,
+                Attempted::Delivered | Attempted::Failed { retry_in_ms: None } => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the message once more.
+    #[handler]
+    async fn replay(&self, ctx: ObjectContext<'_>, message: Json<MessageId>) -> HandlerResult<()> {
+        let Json(message_id) = message;
+        self.attempt(&ctx, AttemptRequest { message_id, failures: 0, replay: true }).await?;
+        Ok(())
+    }
+}
+
+impl MessageQueue {
+    async fn attempt(&self, ctx: &ObjectContext<'_>, request: AttemptRequest) -> HandlerResult<Attempted> {
+        let step = Step::NotificationDeliver;
+        let policy = step.default_policy();
+        let notifications = &self.notifications;
+        let attempted = ctx
+            .run(move || async move {
+                let attempt = notifications.deliver(&request);
+                Ok(Json(durable::attempt(step, policy.attempt_timeout(), attempt).await.map_err(Failed::into_error)?))
+            })
+            .name(step.name())
+            .retry_policy(durable::retries(&policy))
+            .await?;
+        Ok(attempted.0)
+    }
+}
+
+/// `ORDER/CHANNEL`: the messages of one channel about one order, one after another.
+fn queue_of(message: &MessageId) -> String {
+    let (notification, channel) = message.as_str().split_once('.').expect("a message id has a dot");
+    let (order, _) = notification.rsplit_once('_').expect("a notification id has a number");
+    format!("{}/{channel}", order.replacen("ntf_", "ord_", 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_one_channel_about_one_order_share_a_queue() {
+        let message: MessageId = format!("ntf_{:032x}_12.webhook-erp", 7).parse().expect("a message id");
+        assert_eq!(queue_of(&message), format!("ord_{:032x}/webhook-erp", 7));
+    }
+}

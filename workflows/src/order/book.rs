@@ -1,0 +1,156 @@
+//! The book of orders: where the workflow writes and everybody reads.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::{Event, Fact, Order, Status};
+use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, ProviderError, Step};
+
+/// The facts that one step makes true of an order, to be written in one transaction with the order itself.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    pub order_id: &'a OrderId,
+    pub step: Step,
+    /// The order as the workflow knows it; `None` for the step that places it.
+    pub before: Option<&'a Order>,
+    pub facts: &'a [Fact],
+}
+
+/// What the book of orders holds after an entry was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// All events after the order as the workflow knew it: the step's own, and before them any that an earlier
+    /// attempt wrote without being heard.
+    pub events: Vec<Event>,
+}
+
+/// An event with its place among the events of all orders: counted from 1 without gaps, in the order of writing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Positioned {
+    pub position: u64,
+    pub event: Event,
+}
+
+/// What keeps an order from going on: a step whose latest attempt has failed. The next one that succeeds ends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    pub step: Step,
+    /// When the step failed first.
+    pub since: DateTime<Utc>,
+    /// How many attempts have failed.
+    pub failures: u32,
+    /// When it failed last.
+    pub at: DateTime<Utc>,
+    /// How it failed last, for operators.
+    pub why: String,
+}
+
+#[async_trait]
+pub trait OrderBook: Send + Sync {
+    /// Appends the facts as numbered events and replaces the order, in one transaction. A step that was recorded
+    /// before is not recorded again: its first events are returned. Ends the order's trouble.
+    async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError>;
+
+    /// The time by which events are dated.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Events of an order after number `after`, in order, at most `limit`.
+    async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError>;
+
+    /// Events of all orders after `after`, in order, at most `limit`.
+    async fn feed(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, ProviderError>;
+
+    /// Changes whenever this process has written events. What other processes write does not show here.
+    fn written(&self) -> watch::Receiver<u64>;
+
+    async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
+
+    /// Orders that match, newest first.
+    async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;
+
+    /// Notes that an attempt at a step has failed. Nothing where the order was never placed.
+    async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError>;
+
+    /// Ends the order's trouble: a step that records nothing has succeeded.
+    async fn forget_failures(&self, id: &OrderId) -> Result<(), ProviderError>;
+
+    /// The order's trouble; `None` where it has none.
+    async fn trouble(&self, id: &OrderId) -> Result<Option<Trouble>, ProviderError>;
+
+    /// How the orders stand.
+    async fn dashboard(&self, query: &DashboardQuery) -> Result<Dashboard, ProviderError>;
+}
+
+/// Which orders; an absent part matches all.
+#[derive(Clone, Debug, Default)]
+pub struct OrderFilter {
+    pub status: Option<Status>,
+    pub merchant_id: Option<MerchantId>,
+    pub customer_id: Option<String>,
+    pub placed_after: Option<DateTime<Utc>>,
+    pub placed_before: Option<DateTime<Utc>>,
+    pub stuck: Option<Stuck>,
+    /// Only orders after this one in the listing (older).
+    pub beyond: Option<(DateTime<Utc>, OrderId)>,
+    pub limit: u32,
+}
+
+/// Whether orders are stuck: one is where a step of it has been failing since before a time, or where it waits for
+/// nobody, is not at its end, and nothing has become true of it since before that time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// Those that are, or those that are not.
+    pub are: bool,
+    pub since_before: DateTime<Utc>,
+}
+
+/// Which dashboard.
+#[derive(Clone, Debug)]
+pub struct DashboardQuery {
+    /// Only orders of this merchant.
+    pub merchant_id: Option<MerchantId>,
+    /// From when on takings count; whole hours.
+    pub since: DateTime<Utc>,
+    /// Since before when an order has to be without progress to count as stuck.
+    pub stuck_since_before: DateTime<Utc>,
+}
+
+/// How the orders stand, from what is written with every event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Dashboard {
+    /// How many orders are at each status, and what they are worth; statuses without orders are left out.
+    pub statuses: Vec<Tally<Status>>,
+    /// The same by the state of the payment.
+    pub payments: Vec<Tally<PaymentState>>,
+    /// The same by the state of the delivery; orders without one are left out.
+    pub deliveries: Vec<Tally<DeliveryState>>,
+    /// What was taken in each hour that saw any of it, oldest first.
+    pub hours: Vec<Takings>,
+    /// How many orders are stuck.
+    pub stuck: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally<T> {
+    pub what: T,
+    pub currency: Currency,
+    pub orders: i64,
+    /// The sum of their totals, in minor units.
+    pub value: i64,
+}
+
+/// What one hour brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Takings {
+    /// When the hour begins.
+    pub hour: DateTime<Utc>,
+    pub currency: Currency,
+    /// Orders that were placed.
+    pub placed: i64,
+    /// Money that was charged or confirmed, in minor units.
+    pub revenue: i64,
+    /// Money that was given back, in minor units.
+    pub refunds: i64,
+}

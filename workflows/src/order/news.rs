@@ -1,0 +1,48 @@
+//! What has become true of an order and is still to be made known.
+
+use super::{Event, Language, Order};
+use crate::notification::{Notice, NoticedEvent};
+
+/// Events that nobody has been told of yet. Kept back only as long as the next status change, or the next wait, takes.
+#[derive(Default)]
+pub(super) struct News(Vec<NoticedEvent>);
+
+impl News {
+    /// The order's first event.
+    pub(super) fn of(order: &Order) -> Self {
+        let mut news = Self::default();
+        let at = order.placed_at;
+        news.push("order_placed", 1, at, order, true);
+        news
+    }
+
+    /// An event, with the order as it is after it.
+    pub(super) fn add(&mut self, event: &Event, order: &Order, status_changed: bool) {
+        self.push(event.fact.name(), event.number, event.at, order, status_changed);
+    }
+
+    fn push(&mut self, kind: &str, number: u32, at: chrono::DateTime<chrono::Utc>, order: &Order, changed: bool) {
+        self.0.push(NoticedEvent {
+            number,
+            kind: kind.to_owned(),
+            at,
+            status: order.status,
+            status_changed: changed,
+            status_label: order.label(Language::Korean).to_owned(),
+            reason: order.reason.clone(),
+        });
+    }
+
+    /// Everything so far, if there is anything.
+    pub(super) fn take(&mut self, order: &Order) -> Option<Notice> {
+        let events = std::mem::take(&mut self.0);
+        (!events.is_empty()).then(|| Notice {
+            order_id: order.id.clone(),
+            merchant_id: order.merchant_id.clone(),
+            total: order.total,
+            recipient: order.customer.name.clone(),
+            phone: order.customer.phone.clone(),
+            events,
+        })
+    }
+}
