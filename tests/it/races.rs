@@ -1,5 +1,5 @@
 //! Commands that exclude each other, at one moment: exactly one wins, everybody is told the same, and money and stock
-//! match. Each contest is held 200 times.
+//! match. Each kind of contest is held a few hundred times; JUMUN_TEST_ROUNDS says how often each single one is instead.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,11 +8,23 @@ use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tests::Shop;
+use tokio::time::sleep;
 
 use crate::shared;
 
-const ROUNDS: usize = 200;
 const AT_ONCE: usize = 12;
+const ON_HAND: i64 = 100_000;
+
+/// How often two commands that people send at one moment meet.
+const MEETINGS: usize = 200;
+/// How often a command meets a cancel at one gate; there are eight.
+const AT_EACH_GATE: usize = 30;
+/// How often a command meets one deadline; there are three.
+const AT_EACH_DEADLINE: usize = 70;
+
+fn rounds(usual: usize) -> usize {
+    std::env::var("JUMUN_TEST_ROUNDS").map_or(usual, |rounds| rounds.parse().expect("a number"))
+}
 
 /// Who won how often.
 #[derive(Default)]
@@ -23,8 +35,9 @@ impl Score {
         self.0[winner].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn wins(&self, of: usize) -> usize {
-        self.0[of].load(Ordering::Relaxed)
+    fn was_a_contest(&self) {
+        let wins = self.0.each_ref().map(|wins| wins.load(Ordering::Relaxed));
+        assert!(wins.iter().all(|wins| *wins > 0), "it was no contest: {wins:?}");
     }
 }
 
@@ -44,35 +57,35 @@ fn with(changes: Value) -> Value {
 
 async fn open(lifecycle: Value) -> Shop<'static> {
     let shop = Shop::open_with(shared().await, lifecycle).await;
-    shop.put_product("chili", 9_000, 1_000).await;
+    shop.put_product("chili", 9_000, ON_HAND).await;
     shop
 }
 
 /// Holds the contest again and again, a few at once, and then looks at the shelf: what was not closed is back on it.
-async fn hold(shop: &Shop<'_>, contest: impl AsyncFn(usize)) {
-    futures::stream::iter(0..ROUNDS).map(|round| contest(round)).buffer_unordered(AT_ONCE).collect::<()>().await;
-    let closed = format!("/v1/orders?merchant_id={}&status=closed&limit=200", shop.merchant_id);
-    let closed = shop.jumun.get(&closed).await.ok()["items"].as_array().map(Vec::len).expect("a list");
-    let closed = i64::try_from(closed).expect("few");
-    assert_eq!(shop.shelf("chili").await, (1_000 - closed, 0, 1_000 - closed));
+async fn hold(shop: &Shop<'_>, rounds: usize, contest: impl AsyncFn(usize)) {
+    futures::stream::iter(0..rounds).map(|round| contest(round)).buffer_unordered(AT_ONCE).collect::<()>().await;
+    let dashboard = shop.jumun.get(&format!("/v1/dashboard?merchant_id={}", shop.merchant_id)).await.ok();
+    let closed = dashboard["statuses"].as_array().expect("a list").iter().find(|tally| tally["status"] == "closed");
+    let closed = closed.map_or(0, |tally| tally["orders"].as_i64().expect("a number"));
+    assert_eq!(shop.shelf("chili").await, (ON_HAND - closed, 0, ON_HAND - closed));
 }
 
-/// Sends both commands at one moment, in turns the one or the other first, and returns which was carried out. Asked
-/// again, both get the same answer.
-async fn duel(shop: &Shop<'_>, id: &str, round: usize, commands: [&str; 2]) -> usize {
-    let ask = async || {
-        let [first, second] = if round % 2 == 0 { commands } else { [commands[1], commands[0]] };
-        let (first, second) = futures::join!(shop.jumun.command(id, first), shop.jumun.command(id, second));
-        if round % 2 == 0 { [first, second] } else { [second, first] }
+/// Asks two commands of an order, each so much later, and returns which was carried out. Asked again, both get the same
+/// answer.
+async fn duel(shop: &Shop<'_>, id: &str, commands: [&str; 2], later: [Duration; 2]) -> usize {
+    let ask = async |which: usize| {
+        sleep(later[which]).await;
+        shop.jumun.command(id, commands[which]).await
     };
-    let answers = ask().await;
+    let both = async || <[_; 2]>::from(futures::join!(ask(0), ask(1)));
+    let answers = both().await;
     let winner = match answers.each_ref().map(|answer| answer.status) {
         [200, 409] => 0,
         [409, 200] => 1,
-        _ => panic!("round {round}: {answers:#?}"),
+        _ => panic!("{answers:#?}"),
     };
-    let again = ask().await;
-    assert_eq!(again.map(|answer| answer.status), answers.map(|answer| answer.status), "round {round}");
+    let again = both().await;
+    assert_eq!(again.map(|answer| answer.status), answers.map(|answer| answer.status), "asked again");
     winner
 }
 
@@ -87,26 +100,39 @@ async fn ended(shop: &Shop<'_>, id: &str, status: &str) {
     shop.jumun.each_fact_once(id).await;
 }
 
-/// Both commands at the gate that `first` opens, after `before` was asked. `ends`: what becomes of the order by each.
-async fn opposed(lifecycle: Value, before: &[&str], commands: [&str; 2], ends: [&str; 2]) {
-    let (shop, score) = (open(lifecycle).await, Score::default());
-    hold(&shop, async |round| {
-        let id = shop.placed().await;
-        for command in before {
-            let _ = shop.jumun.ask(&id, command).await;
-        }
-        shop.jumun.takes(&id, commands[0]).await;
-        let winner = duel(&shop, &id, round, commands).await;
-        score.count(winner);
-        ended(&shop, &id, ends[winner]).await;
-    })
-    .await;
-    assert_eq!(score.wins(0) + score.wins(1), ROUNDS);
-    assert!(score.wins(0) > 0 && score.wins(1) > 0, "it was no contest: {} to {}", score.wins(0), score.wins(1));
+/// Two commands that exclude each other, at the gate that takes the first of them. `before`: what the order is asked
+/// until then; `ends`: what becomes of it by each command; `later`: by how much each comes later, by round.
+struct Contest<'a> {
+    lifecycle: Value,
+    before: &'a [&'a str],
+    commands: [&'a str; 2],
+    ends: [&'a str; 2],
+    later: fn(usize) -> [Duration; 2],
 }
 
+impl Contest<'_> {
+    async fn hold(self, rounds: usize) {
+        let (shop, score) = (open(self.lifecycle.clone()).await, Score::default());
+        hold(&shop, rounds, async |round| {
+            let id = shop.placed().await;
+            for command in self.before {
+                let _ = shop.jumun.ask(&id, command).await;
+            }
+            shop.jumun.takes(&id, self.commands[0]).await;
+            let winner = duel(&shop, &id, self.commands, (self.later)(round)).await;
+            score.count(winner);
+            ended(&shop, &id, self.ends[winner]).await;
+        })
+        .await;
+        score.was_a_contest();
+    }
+}
+
+/// A command meets a cancel. A cancel has the longer way, since the workflow decides on it: it gets a head start.
 async fn against_cancel(lifecycle: Value, before: &[&str], command: &str) {
-    opposed(lifecycle, before, [command, "cancel"], ["closed", "cancelled"]).await;
+    let head_start = |round| [Duration::from_millis([0, 15, 40, 80, 150][round % 5]), Duration::ZERO];
+    let (commands, ends) = ([command, "cancel"], ["closed", "cancelled"]);
+    Contest { lifecycle, before, commands, ends, later: head_start }.hold(rounds(AT_EACH_GATE)).await;
 }
 
 fn offered() -> Value {
@@ -116,7 +142,9 @@ fn offered() -> Value {
 #[tokio::test]
 async fn of_accept_and_reject_exactly_one_wins() {
     let lifecycle = with(json!({ "acceptance": offered() }));
-    opposed(lifecycle, &[], ["accept", "reject"], ["closed", "rejected"]).await;
+    let (commands, ends) = (["accept", "reject"], ["closed", "rejected"]);
+    let in_turns = |round| [round % 2, (round + 1) % 2].map(|ms| Duration::from_millis(ms as u64));
+    Contest { lifecycle, before: &[], commands, ends, later: in_turns }.hold(rounds(MEETINGS)).await;
 }
 
 #[tokio::test]
@@ -174,11 +202,12 @@ async fn a_cancel_never_wins_against_the_receipt_of_what_was_delivered() {
     let mut lifecycle = with(brought());
     lifecycle["receipt"] = json!({ "window": "7days", "on_timeout": "confirm" });
     let shop = open(lifecycle).await;
-    hold(&shop, async |round| {
+    hold(&shop, rounds(AT_EACH_GATE), async |round| {
         let id = shop.placed().await;
         let _ = shop.jumun.ask(&id, "complete-delivery").await;
         shop.jumun.takes(&id, "confirm-receipt").await;
-        assert_eq!(duel(&shop, &id, round, ["confirm-receipt", "cancel"]).await, 0);
+        let later = [Duration::from_millis(round as u64 % 3 * 20), Duration::ZERO];
+        assert_eq!(duel(&shop, &id, ["confirm-receipt", "cancel"], later).await, 0);
         ended(&shop, &id, "closed").await;
     })
     .await;
@@ -187,7 +216,7 @@ async fn a_cancel_never_wins_against_the_receipt_of_what_was_delivered() {
 #[tokio::test]
 async fn two_cancels_at_once_undo_everything_once() {
     let shop = open(with(brought())).await;
-    hold(&shop, async |round| {
+    hold(&shop, rounds(MEETINGS), async |round| {
         let id = shop.placed().await;
         // Before it is on its way, or after.
         if round % 2 == 0 {
@@ -204,7 +233,7 @@ async fn two_cancels_at_once_undo_everything_once() {
 #[tokio::test]
 async fn of_the_engines_button_and_a_command_exactly_one_wins() {
     let shop = open(with(brought())).await;
-    hold(&shop, async |_| {
+    hold(&shop, rounds(MEETINGS), async |_| {
         let id = shop.placed().await;
         shop.jumun.takes(&id, "complete-delivery").await;
         let (answer, ()) =
@@ -223,13 +252,13 @@ async fn of_the_engines_button_and_a_command_exactly_one_wins() {
 /// A command about when the gate's time is over: `ends` by the command, and by the deadline.
 async fn against_deadline(lifecycle: Value, command: &str, ends: [&str; 2]) {
     let (shop, score) = (open(lifecycle).await, Score::default());
-    hold(&shop, async |round| {
+    hold(&shop, rounds(AT_EACH_DEADLINE), async |round| {
         let id = shop.placed().await;
         let waiting = shop.jumun.takes(&id, command).await;
         let deadline: DateTime<Utc> = waiting["deadline"].as_str().and_then(|at| at.parse().ok()).expect("a deadline");
         // From well before the deadline until it.
-        let early = Duration::from_millis(u64::try_from(round % 10).expect("few") * 25);
-        tokio::time::sleep((deadline - early - Utc::now()).to_std().unwrap_or_default()).await;
+        let early = Duration::from_millis(round as u64 % 10 * 25);
+        sleep((deadline - early - Utc::now()).to_std().unwrap_or_default()).await;
         let answer = shop.jumun.command(&id, command).await;
         let winner = usize::from(answer.status != 200);
         if winner == 1 {
@@ -241,7 +270,7 @@ async fn against_deadline(lifecycle: Value, command: &str, ends: [&str; 2]) {
         assert_eq!(again.status, [200, 409][winner], "round {round}");
     })
     .await;
-    assert!(score.wins(0) > 0 && score.wins(1) > 0, "it was no contest: {} to {}", score.wins(0), score.wins(1));
+    score.was_a_contest();
 }
 
 #[tokio::test]

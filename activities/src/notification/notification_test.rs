@@ -220,7 +220,6 @@ async fn who_is_told_is_decided_once() {
     let one = notifications.send(&Notice { order_id: order(2), ..twice }).await.expect("sends");
     assert_eq!(one, [order(2).notification(2).message(&Channel::Webhook("late".parse().expect("valid")))]);
     assert!(notifications.send(&Notice { events: Vec::new(), ..notice(order(3)) }).await.expect("sends").is_empty());
-    assert!(messages_to(&notifications, "late").await.is_empty());
     let more = Notice {
         events: notice(order(1))
             .events
@@ -233,7 +232,7 @@ async fn who_is_told_is_decided_once() {
     assert_eq!(also[..2], first);
     assert_eq!(
         messages_to(&notifications, "late").await.iter().map(|message| &message.id).collect::<Vec<_>>(),
-        [&also[2]]
+        [&also[2], &one[0]]
     );
 }
 

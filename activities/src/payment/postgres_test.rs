@@ -320,3 +320,11 @@ async fn a_server_that_is_gone_or_silent_is_unavailable_and_no_error_tells_the_p
     let Err(refused) = open(refusing.as_str()).await else { panic!("it does not exist") };
     assert!(refused.to_string().contains("no_such_database"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_demand_for_an_encrypted_connection_is_not_passed_over() {
+    let mut url = Server::get().url.clone();
+    url.set_query(Some("sslmode=require"));
+    let Err(refused) = open(url.as_str()).await else { panic!("nothing encrypts") };
+    assert!(matches!(refused, PostgresError::Unreachable { cause: sqlx::Error::Tls(_), .. }), "{refused}");
+}
