@@ -33,7 +33,7 @@ pub struct NotificationSettings {
     pub template: Option<TemplateSettings>,
 }
 
-/// A service that sends messages to customers by template, as KakaoTalk has them.
+/// A service that sends messages to customers by template, as `KakaoTalk` has them.
 #[derive(Clone, Debug)]
 pub struct TemplateSettings {
     /// Where messages are posted.

@@ -181,6 +181,7 @@ impl ContextsApi {
 }
 
 /// What the caller wants listed.
+#[allow(clippy::needless_pass_by_value, reason = "the framework hands both over by value")]
 pub(crate) fn listing(order_id: Query<Option<Checked<OrderId>>>, limit: Query<Checked<Limit>>) -> Listing {
     let Checked(Limit(limit)) = limit.0;
     Listing { order_id: order_id.0.map(|Checked(id)| id), limit }

@@ -104,7 +104,8 @@ pub fn openapi(local: bool) -> String {
 }
 
 fn api(deps: Deps, live: Live) -> Api {
-    let Deps { orders, merchants, payments, stock, deliveries, promotions, notifications, engine, stuck_after, .. } = deps;
+    let Deps { orders, merchants, payments, stock, deliveries, promotions, notifications, engine, stuck_after, .. } =
+        deps;
     let placing = orders::Placing {
         orders: orders.clone(),
         merchants: merchants.clone(),

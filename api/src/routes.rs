@@ -23,7 +23,11 @@ pub(crate) fn mount<T: OpenApi + 'static>(api: T) -> BoxEndpoint<'static> {
         .before(limits::bounded)
         .with(CatchPanic::new().with_handler(framework::panicked))
         .catch_all_error(framework::told)
-        .with(SetHeader::new().overriding("x-content-type-options", "nosniff").overriding("vary", "accept, accept-language"))
+        .with(
+            SetHeader::new()
+                .overriding("x-content-type-options", "nosniff")
+                .overriding("vary", "accept, accept-language"),
+        )
         .boxed()
 }
 

@@ -338,9 +338,7 @@ async fn take(request: &Request, Json(body): Json<Value>, Data(state): Data<&Arc
 #[handler]
 async fn query(Data(state): Data<&Arc<State>>) -> Response {
     match locked(&state.invocations).clone() {
-        Some(rows) => {
-            Response::builder().content_type("application/json").body(json!({ "rows": rows }).to_string())
-        }
+        Some(rows) => Response::builder().content_type("application/json").body(json!({ "rows": rows }).to_string()),
         None => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
     }
 }

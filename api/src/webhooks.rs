@@ -165,7 +165,7 @@ impl WebhooksApi {
         let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let url = body.url.0.0;
-        let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(body.events) };
+        let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(&body.events) };
         let saved = ask("notification.put_webhook", self.notifications.put_webhook(&put)).await.map_err(unavailable)?;
         let webhook = Webhook::from(saved.webhook);
         Ok(match saved.secret {
@@ -294,7 +294,7 @@ fn of(merchant_id: Path<Checked<MerchantId>>, name: Path<Checked<WebhookName>>) 
 }
 
 /// The events' names, each once.
-fn names(events: Vec<EventType>) -> Vec<String> {
+fn names(events: &[EventType]) -> Vec<String> {
     let mut names = Vec::new();
     for name in events.iter().filter_map(ToJSON::to_json).filter_map(|name| name.as_str().map(str::to_owned)) {
         if !names.contains(&name) {

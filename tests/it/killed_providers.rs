@@ -37,11 +37,11 @@ async fn live(shop: &Shop<'_>, number: usize) {
     // Every lifecycle has some of each.
     match (number / Lifecycle::presets().len() % 10, order["lifecycle"].as_str()) {
         (3, Some("food-delivery")) => {
-            let _ = ask(shop, &id, "reject").await;
+            ask(shop, &id, "reject").await;
             shop.reaches(&id, "rejected").await;
         }
         (1 | 6, _) => {
-            let _ = ask(shop, &id, "cancel").await;
+            ask(shop, &id, "cancel").await;
             ends(shop, &id).await;
         }
         _ => drop(shop.jumun.drive(&id, "closed").await),

@@ -1,6 +1,7 @@
 //! Behaviour over HTTP, against the real engine and the embedded store. Tests that break nothing share one system; each
 //! that takes a provider or a process down has a system to itself.
 
+#![allow(clippy::similar_names, reason = "a receiver and what it received")]
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
 mod bad_input;

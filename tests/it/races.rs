@@ -1,5 +1,5 @@
 //! Commands that exclude each other, at one moment: exactly one wins, everybody is told the same, and money and stock
-//! match. Each kind of contest is held a few hundred times; JUMUN_TEST_ROUNDS says how often each single one is instead.
+//! match. Each kind of contest is held a few hundred times; `JUMUN_TEST_ROUNDS` says how often each single one is instead.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Score {
 }
 
 /// The least of a shop: paid by card, held from placement, handed out. `changes` adds the gate that is contested.
-fn with(changes: Value) -> Value {
+fn with(changes: &Value) -> Value {
     let mut lifecycle = json!({
         "name": "contested",
         "payment": { "method": "card" },
@@ -141,7 +141,7 @@ fn offered() -> Value {
 
 #[tokio::test]
 async fn of_accept_and_reject_exactly_one_wins() {
-    let lifecycle = with(json!({ "acceptance": offered() }));
+    let lifecycle = with(&json!({ "acceptance": offered() }));
     let (commands, ends) = (["accept", "reject"], ["closed", "rejected"]);
     let in_turns = |round| [round % 2, (round + 1) % 2].map(|ms| Duration::from_millis(ms as u64));
     Contest { lifecycle, before: &[], commands, ends, later: in_turns }.hold(rounds(MEETINGS)).await;
@@ -150,18 +150,18 @@ async fn of_accept_and_reject_exactly_one_wins() {
 #[tokio::test]
 async fn of_a_cancel_and_a_confirmed_deposit_exactly_one_wins() {
     let deposit = json!({ "payment": { "method": "deposit" }, "cancellation": { "customer": "awaiting_deposit" } });
-    against_cancel(with(deposit), &[], "confirm-deposit").await;
+    against_cancel(with(&deposit), &[], "confirm-deposit").await;
 }
 
 #[tokio::test]
 async fn of_a_cancel_and_an_acceptance_exactly_one_wins() {
-    against_cancel(with(json!({ "acceptance": offered() })), &[], "accept").await;
+    against_cancel(with(&json!({ "acceptance": offered() })), &[], "accept").await;
 }
 
 #[tokio::test]
 async fn of_a_cancel_and_the_start_of_production_exactly_one_wins() {
     let production = json!({ "production": { "start": "merchant", "finish": "none" } });
-    against_cancel(with(production), &[], "start-production").await;
+    against_cancel(with(&production), &[], "start-production").await;
 }
 
 #[tokio::test]
@@ -170,13 +170,13 @@ async fn of_a_cancel_and_the_end_of_production_exactly_one_wins() {
         "production": { "start": "merchant", "finish": "merchant" },
         "cancellation": { "customer": "in_production" },
     });
-    against_cancel(with(production), &["start-production"], "finish-production").await;
+    against_cancel(with(&production), &["start-production"], "finish-production").await;
 }
 
 #[tokio::test]
 async fn of_a_cancel_and_the_dispatch_exactly_one_wins() {
     let delivery = json!({ "delivery": { "start": "courier", "complete": "courier" } });
-    against_cancel(with(delivery), &[], "start-delivery").await;
+    against_cancel(with(&delivery), &[], "start-delivery").await;
 }
 
 fn brought() -> Value {
@@ -188,18 +188,18 @@ fn brought() -> Value {
 
 #[tokio::test]
 async fn of_a_cancel_and_the_handover_exactly_one_wins() {
-    against_cancel(with(brought()), &[], "complete-delivery").await;
+    against_cancel(with(&brought()), &[], "complete-delivery").await;
 }
 
 #[tokio::test]
 async fn of_a_cancel_and_a_receipt_on_the_spot_exactly_one_wins() {
     let receipt = json!({ "receipt": { "window": "7days", "on_timeout": "confirm" } });
-    against_cancel(with(receipt), &[], "confirm-receipt").await;
+    against_cancel(with(&receipt), &[], "confirm-receipt").await;
 }
 
 #[tokio::test]
 async fn a_cancel_never_wins_against_the_receipt_of_what_was_delivered() {
-    let mut lifecycle = with(brought());
+    let mut lifecycle = with(&brought());
     lifecycle["receipt"] = json!({ "window": "7days", "on_timeout": "confirm" });
     let shop = open(lifecycle).await;
     hold(&shop, rounds(AT_EACH_GATE), async |round| {
@@ -215,7 +215,7 @@ async fn a_cancel_never_wins_against_the_receipt_of_what_was_delivered() {
 
 #[tokio::test]
 async fn two_cancels_at_once_undo_everything_once() {
-    let shop = open(with(brought())).await;
+    let shop = open(with(&brought())).await;
     hold(&shop, rounds(MEETINGS), async |round| {
         let id = shop.placed().await;
         // Before it is on its way, or after.
@@ -232,7 +232,7 @@ async fn two_cancels_at_once_undo_everything_once() {
 
 #[tokio::test]
 async fn of_the_engines_button_and_a_command_exactly_one_wins() {
-    let shop = open(with(brought())).await;
+    let shop = open(with(&brought())).await;
     hold(&shop, rounds(MEETINGS), async |_| {
         let id = shop.placed().await;
         shop.jumun.takes(&id, "complete-delivery").await;
@@ -276,13 +276,13 @@ async fn against_deadline(lifecycle: Value, command: &str, ends: [&str; 2]) {
 #[tokio::test]
 async fn of_an_acceptance_and_its_deadline_exactly_one_wins() {
     let acceptance = json!({ "window": "1s", "on_timeout": "reject" });
-    against_deadline(with(json!({ "acceptance": acceptance })), "accept", ["closed", "rejected"]).await;
+    against_deadline(with(&json!({ "acceptance": acceptance })), "accept", ["closed", "rejected"]).await;
 }
 
 #[tokio::test]
 async fn of_a_rejection_and_its_deadline_exactly_one_wins() {
     let acceptance = json!({ "window": "1s", "on_timeout": "accept" });
-    against_deadline(with(json!({ "acceptance": acceptance })), "reject", ["rejected", "closed"]).await;
+    against_deadline(with(&json!({ "acceptance": acceptance })), "reject", ["rejected", "closed"]).await;
 }
 
 #[tokio::test]
@@ -291,5 +291,5 @@ async fn of_a_confirmed_deposit_and_its_deadline_exactly_one_wins() {
         "payment": { "method": "deposit", "deposit_window": "1s" },
         "cancellation": { "customer": "awaiting_deposit" },
     });
-    against_deadline(with(deposit), "confirm-deposit", ["closed", "cancelled"]).await;
+    against_deadline(with(&deposit), "confirm-deposit", ["closed", "cancelled"]).await;
 }

@@ -116,7 +116,9 @@ async fn a_secret_is_shown_once_and_stays() {
     let received = receiver.receives(2).await;
     let kinds: Vec<_> = received.iter().map(|request| request.json()["type"].clone()).collect();
     assert_eq!(kinds, [json!("order_paid"), json!("delivery_started")], "what it asked for, and nothing else");
-    received.iter().for_each(|request| verify(request, &secret));
+    for request in &received {
+        verify(request, &secret);
+    }
 }
 
 #[tokio::test]
@@ -206,7 +208,9 @@ async fn killing_jumun_while_a_retry_waits_loses_nothing() {
     again.drive(&order, "closed").await;
     let life = life("sauce-shop");
     let received = receiver.receives(life.len() + 1).await;
-    received.iter().for_each(|request| verify(request, &secret));
+    for request in &received {
+        verify(request, &secret);
+    }
     assert_eq!(id(&received[0]), id(&received[1]), "the same message once more");
     assert!(received[1].at - received[0].at >= Duration::from_secs(2), "its wait went on, too");
     assert_eq!(statuses(&received), life);

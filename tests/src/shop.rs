@@ -22,7 +22,7 @@ impl<'a> Shop<'a> {
     pub async fn open_with(jumun: &'a Jumun, lifecycle: impl Into<Value>) -> Self {
         let lifecycle = lifecycle.into();
         let merchant_id = format!("shop-{}", uuid::Uuid::now_v7().simple());
-        let document = lifecycle.as_str().map(preset).unwrap_or_else(|| lifecycle.clone());
+        let document = lifecycle.as_str().map_or_else(|| lifecycle.clone(), preset);
         let shop = Self { jumun, merchant_id, by_deposit: document["payment"]["method"] == "deposit" };
         let merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": lifecycle });
         let put = jumun.put(&format!("/v1/merchants/{}", shop.merchant_id), &merchant).await;

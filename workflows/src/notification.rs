@@ -80,7 +80,7 @@ pub struct MessageSummary {
 pub enum Channel {
     /// The provider's own log.
     Log,
-    /// A message to the customer by template, as KakaoTalk has it.
+    /// A message to the customer by template, as `KakaoTalk` has it.
     Template,
     /// An HTTP request to the merchant.
     Webhook(WebhookName),

@@ -117,7 +117,7 @@ async fn a_receiver_that_asks_for_time_is_given_it() {
     for (status, header, least, most) in [
         (429, "60".to_owned(), Duration::from_mins(1), Duration::from_mins(1)),
         (503, "60".to_owned(), Duration::from_mins(1), Duration::from_mins(1)),
-        (503, in_an_hour, hour - Duration::from_secs(10), hour),
+        (503, in_an_hour, Duration::from_secs(3590), hour),
         (429, "999999999".to_owned(), Duration::from_hours(24), Duration::from_hours(24)),
         // Shorter than the schedule has it, not understood, in the past, or not for this status.
         (429, "1".to_owned(), SCHEDULE[0], SCHEDULE[0].mul_f64(1.1)),

@@ -1,6 +1,7 @@
 //! The log's lines.
 
 use super::*;
+use std::fmt::Write as _;
 use std::sync::Mutex;
 
 #[tokio::test]
@@ -33,7 +34,7 @@ impl tracing::Subscriber for Lines {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut line = String::new();
         event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-            line += &format!("{field}={value:?}; ");
+            let _ = write!(line, "{field}={value:?}; ");
         });
         self.0.lock().expect("no holder panics").push(line);
     }

@@ -404,7 +404,9 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
             // The reply was lost.
             heard = record(book, &order, chosen[0].0, &facts).await;
         }
-        heard.iter().for_each(|event| order.learn(event));
+        for event in &heard {
+            order.learn(event);
+        }
     }
 }
 

@@ -248,7 +248,7 @@ async fn a_deposit_that_is_confirmed_and_closed_at_once_is_one_of_them(bench: Be
         match closed.expect("closing is never refused") {
             Undo::Undone => assert!(is_impossible(&confirmed) && entries.is_empty(), "{confirmed:?}, {entries:?}"),
             Undo::Nothing => {
-                assert!(confirmed.is_ok() && entries == [EntryKind::Deposit], "{confirmed:?}, {entries:?}")
+                assert!(confirmed.is_ok() && entries == [EntryKind::Deposit], "{confirmed:?}, {entries:?}");
             }
         }
     }

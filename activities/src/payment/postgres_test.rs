@@ -93,7 +93,11 @@ async fn administer(statement: String) {
 async fn said(connection: &mut PgConnection, statements: &str) -> Result<(), String> {
     for statement in statements.split_inclusive(';').filter(|statement| !statement.trim().is_empty()) {
         if let Err(error) = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await {
-            return Err(error.as_database_error().and_then(|error| error.code()).expect("has a code").into_owned());
+            return Err(error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code)
+                .expect("has a code")
+                .into_owned());
         }
     }
     Ok(())

@@ -135,15 +135,15 @@ impl Shared {
         let reaches = async |position: u64| {
             ask("orders.feed", self.orders.feed(position - 1, 1)).await.map(|events| !events.is_empty())
         };
-        let (mut reached, mut beyond) = (0, 1);
+        let (mut last, mut beyond) = (0, 1);
         while reaches(beyond).await? {
-            (reached, beyond) = (beyond, beyond * 2);
+            (last, beyond) = (beyond, beyond * 2);
         }
-        while reached + 1 < beyond {
-            let middle = reached + (beyond - reached) / 2;
-            if reaches(middle).await? { reached = middle } else { beyond = middle }
+        while last + 1 < beyond {
+            let middle = last + (beyond - last) / 2;
+            if reaches(middle).await? { last = middle } else { beyond = middle }
         }
-        Ok(reached)
+        Ok(last)
     }
 
     /// Tells what is written after a position, until nobody listens.
@@ -163,13 +163,14 @@ impl Shared {
                 }
                 Err(_) => Some(RECOVERY),
             };
-            match pause {
-                Some(pause) => sleep(pause).await,
-                None => tokio::select! {
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            } else {
+                tokio::select! {
                     // It fails where nothing is written any more in this process; others may write.
                     Ok(()) = written.changed() => {},
                     () = sleep(POLL) => {},
-                },
+                }
             }
             let mut follower = self.follower.lock().await;
             if self.told.receiver_count() == 0 {

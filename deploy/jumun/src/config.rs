@@ -82,7 +82,7 @@ fn providers(reader: &mut Reader) -> BTreeMap<Context, HttpUrl> {
 
 fn notifications(reader: &mut Reader) -> NotificationSettings {
     let defaults = NotificationSettings::default();
-    let longest = Step::NotificationDeliver.default_policy().attempt_timeout() - ATTEMPT_MARGIN;
+    let longest = Step::NotificationDeliver.default_policy().attempt_timeout().saturating_sub(ATTEMPT_MARGIN);
     NotificationSettings {
         schedule: reader.list("notifications.schedule", |text| time(text, LONGEST_PAUSE)).unwrap_or(defaults.schedule),
         attempt_timeout: reader

@@ -166,7 +166,7 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
     let configuration = own.configuration().map_err(LocalError::from)?;
     report::progress("no jumun is running here, so the demo starts one of its own, which keeps nothing ...");
     let dir = DataDir::temporary().map_err(LocalError::from)?;
-    let outcome = runtime.block_on(until_stopped(demo_alone(settings, &own, configuration, &dir)));
+    let outcome = runtime.block_on(until_stopped(Box::pin(demo_alone(settings, &own, configuration, &dir))));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     outcome
@@ -186,7 +186,7 @@ async fn demo_alone(
     configuration: Configuration,
     dir: &DataDir,
 ) -> Result<(), Failure> {
-    let running = local::start(own, configuration, dir).await?;
+    let running = Box::pin(local::start(own, configuration, dir)).await?;
     let api = running.api().parse().expect("our own address is a URL");
     let outcome = tokio::select! {
         outcome = demo::run(settings, api) => outcome.map_err(Failure::from),

@@ -167,8 +167,8 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
             error!(%error, "the API cannot be served");
         }
     });
-    let _kept = Kept { _reserved: [ingress, admin, node], _payment_store: payment_store, _seeding: seeding };
-    Ok(Running { api, worker, engine, urls, _kept })
+    let kept = Kept { _reserved: [ingress, admin, node], _payment_store: payment_store, _seeding: seeding };
+    Ok(Running { api, worker, engine, urls, _kept: kept })
 }
 
 /// The store of payments that has a place of its own, unless payment is another process.

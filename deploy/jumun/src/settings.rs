@@ -58,7 +58,7 @@ pub struct Settings {
     pub config: Option<PathBuf>,
 
     /// A provider in a process of its own, like `payment=http://127.0.0.1:9101`, once for each; all others are built in
-    /// (or JUMUN_PROVIDERS__PAYMENT, ...)
+    /// (or `JUMUN_PROVIDERS__PAYMENT`, ...)
     #[arg(long = "provider", value_name = "CONTEXT=URL", value_parser = remote_provider)]
     pub providers: Vec<(Context, HttpUrl)>,
 

@@ -91,7 +91,7 @@ fn stages(lifecycle: &Lifecycle) -> Vec<Stage> {
     match lifecycle.payment.method {
         PaymentMethod::Card => stages.push(Take(Step::PaymentCharge)),
         PaymentMethod::Deposit => {
-            stages.extend([Take(Step::PaymentOpenDeposit), Pass(Gate::Deposit), Take(Step::PaymentConfirmDeposit)])
+            stages.extend([Take(Step::PaymentOpenDeposit), Pass(Gate::Deposit), Take(Step::PaymentConfirmDeposit)]);
         }
     }
     match take {

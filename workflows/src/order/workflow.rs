@@ -204,13 +204,11 @@ impl<'a> Run<'a> {
 
     async fn wait_for_deposit(&mut self) -> Result<(), Stop> {
         self.take(Step::PaymentOpenDeposit).await?;
-        match self.pass(Gate::Deposit).await? {
-            Passed::Deadline => Err(Stop::Expired),
-            _ => {
-                self.deposit_arrived = true;
-                self.take(Step::PaymentConfirmDeposit).await
-            }
+        if self.pass(Gate::Deposit).await? == Passed::Deadline {
+            return Err(Stop::Expired);
         }
+        self.deposit_arrived = true;
+        self.take(Step::PaymentConfirmDeposit).await
     }
 
     async fn offer(&mut self, acceptance: AcceptanceRule) -> Result<(), Stop> {

@@ -74,8 +74,17 @@ pub enum DemoError {
     Feed(#[from] FeedError),
     #[error("standard output cannot be written: {0}")]
     Output(#[from] io::Error),
-    #[error("not everything went as planned:{}", .0.iter().map(|(title, off)| format!("\n  {title}: {off}")).collect::<String>())]
+    #[error("not everything went as planned:{}", Offences(.0))]
     NotAsPlanned(Vec<(String, Off)>),
+}
+
+/// What was off, one line each.
+struct Offences<'a>(&'a [(String, Off)]);
+
+impl std::fmt::Display for Offences<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|(title, off)| write!(f, "\n  {title}: {off}"))
+    }
 }
 
 /// The running jumun to show; `None` where there is none, and none was asked for.
