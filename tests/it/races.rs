@@ -1,7 +1,7 @@
 //! Commands that exclude each other, at one moment: exactly one wins, everybody is told the same, and money and stock
 //! match. Each kind of contest is held a few hundred times; `JUMUN_TEST_ROUNDS` says how often each single one is instead.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -100,39 +100,43 @@ async fn ended(shop: &Shop<'_>, id: &str, status: &str) {
     shop.jumun.each_fact_once(id).await;
 }
 
-/// Two commands that exclude each other, at the gate that takes the first of them. `before`: what the order is asked
-/// until then; `ends`: what becomes of it by each command; `later`: by how much each comes later, by round.
-struct Contest<'a> {
-    lifecycle: Value,
-    before: &'a [&'a str],
-    commands: [&'a str; 2],
-    ends: [&'a str; 2],
-    later: fn(usize) -> [Duration; 2],
-}
+/// By how much the first of two commands comes later: longer after each round that it has won, shorter after each that
+/// it has lost, so that they meet where neither is sure to win, however busy the machine is. In microseconds.
+struct Handicap(AtomicU64);
 
-impl Contest<'_> {
-    async fn hold(self, rounds: usize) {
-        let (shop, score) = (open(self.lifecycle.clone()).await, Score::default());
-        hold(&shop, rounds, async |round| {
-            let id = shop.placed().await;
-            for command in self.before {
-                let _ = shop.jumun.ask(&id, command).await;
-            }
-            shop.jumun.takes(&id, self.commands[0]).await;
-            let winner = duel(&shop, &id, self.commands, (self.later)(round)).await;
-            score.count(winner);
-            ended(&shop, &id, self.ends[winner]).await;
-        })
-        .await;
-        score.was_a_contest();
+impl Handicap {
+    fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    fn adjust(&self, winner: usize) {
+        let by = |handicap| Some(if winner == 0 { handicap * 3 / 2 + 500 } else { handicap * 3 / 5 });
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, by);
     }
 }
 
-/// A command meets a cancel. A cancel has the longer way, since the workflow decides on it: it gets a head start.
+/// Two commands that exclude each other, at the gate that takes the first of them. `before`: what the order is asked
+/// until then; `ends`: what becomes of it by each command.
+async fn opposed(lifecycle: Value, before: &[&str], commands: [&str; 2], ends: [&str; 2], rounds: usize) {
+    let (shop, score) = (open(lifecycle).await, Score::default());
+    let handicap = Handicap(AtomicU64::new(10_000));
+    hold(&shop, rounds, async |_| {
+        let id = shop.placed().await;
+        for command in before {
+            let _ = shop.jumun.ask(&id, command).await;
+        }
+        shop.jumun.takes(&id, commands[0]).await;
+        let winner = duel(&shop, &id, commands, [handicap.get(), Duration::ZERO]).await;
+        handicap.adjust(winner);
+        score.count(winner);
+        ended(&shop, &id, ends[winner]).await;
+    })
+    .await;
+    score.was_a_contest();
+}
+
 async fn against_cancel(lifecycle: Value, before: &[&str], command: &str) {
-    let head_start = |round| [Duration::from_millis([0, 15, 40, 80, 150][round % 5]), Duration::ZERO];
-    let (commands, ends) = ([command, "cancel"], ["closed", "cancelled"]);
-    Contest { lifecycle, before, commands, ends, later: head_start }.hold(rounds(AT_EACH_GATE)).await;
+    opposed(lifecycle, before, [command, "cancel"], ["closed", "cancelled"], rounds(AT_EACH_GATE)).await;
 }
 
 fn offered() -> Value {
@@ -142,9 +146,7 @@ fn offered() -> Value {
 #[tokio::test]
 async fn of_accept_and_reject_exactly_one_wins() {
     let lifecycle = with(&json!({ "acceptance": offered() }));
-    let (commands, ends) = (["accept", "reject"], ["closed", "rejected"]);
-    let in_turns = |round| [round % 2, (round + 1) % 2].map(|ms| Duration::from_millis(ms as u64));
-    Contest { lifecycle, before: &[], commands, ends, later: in_turns }.hold(rounds(MEETINGS)).await;
+    opposed(lifecycle, &[], ["accept", "reject"], ["closed", "rejected"], rounds(MEETINGS)).await;
 }
 
 #[tokio::test]

@@ -144,8 +144,8 @@ contracts! {
             "One notification for each change of the status, written to the log. Answers the messages that are to be \
              delivered, in the order of their events; the engine asks for each of them.";
         deliver(AttemptRequest) -> Attempted, "Try to deliver a message":
-            "One attempt, which is kept: asked again, it is another, unless the message was delivered before and this is \
-             no replay. A failed attempt is an answer, too: it says when to try again.";
+            "One attempt, which is kept: asked again, it is another, unless the message was delivered before and this \
+             is no replay. A failed attempt is an answer, too: it says when to try again.";
         notifications(Listing) -> Vec<Notification>, "List notifications":
             "Of one order in the order in which its status changed, or of all orders, newest first.";
         put_webhook(WebhookPut) -> WebhookSaved, "Create or replace a webhook":

@@ -10,21 +10,23 @@ use super::problem::{CONTENT_TYPE, Kind};
 const DESCRIPTION: &str = "\
 Every call is a `POST` of JSON to `/v1/{verb}`, answered with JSON; a verb that has nothing to tell answers `null`.
 
-**Every call can be repeated**, and is, whenever no answer was heard: the same request takes effect once and is answered \
-alike, however often and however concurrently it comes. The ids in it say what is the same. An undo that comes before \
-what it undoes finds nothing, and keeps it out from then on. What was answered is kept, whatever crashes.
+**Every call can be repeated**, and is, whenever no answer was heard: the same request takes effect once and is \
+answered alike, however often and however concurrently it comes. The ids in it say what is the same. An undo that \
+comes before what it undoes finds nothing, and keeps it out from then on. What was answered is kept, whatever \
+crashes.
 
 - `200`: it is done, or it is refused. A refusal is an answer, too: `outcome` says so.
-- `409`: impossible. The request contradicts what was done before, and trying again cannot help. The order is ended and \
-undone where it still can be; otherwise it shows as stuck until somebody has mended what is in its way.
-- `503`, any other status, and no answer at all: it is tried again, with growing delay. Whether it took effect is unknown.
+- `409`: impossible. The request contradicts what was done before, and trying again cannot help. The order is ended \
+and undone where it still can be; otherwise it shows as stuck until somebody has mended what is in its way.
+- `503`, any other status, and no answer at all: it is tried again, with growing delay. Whether it took effect is \
+unknown.
 
-Every 4xx and 5xx is `application/problem+json` (RFC 9457); a 5xx never shows its cause. Members of a request that are \
-not known are to be ignored.
+Every 4xx and 5xx is `application/problem+json` (RFC 9457); a 5xx never shows its cause. Members of a request that \
+are not known are to be ignored.
 
-**To put a system of your own in this place,** serve these verbs below a base URL, and name that URL under `[providers]` \
-in jumun's configuration. Nothing else is asked of it: `/livez`, `/readyz` and this document, at `/openapi.json`, are \
-for those who run it.
+**To put a system of your own in this place,** serve these verbs below a base URL, and name that URL under \
+`[providers]` in jumun's configuration. Nothing else is asked of it: `/livez`, `/readyz` and this document, at \
+`/openapi.json`, are for those who run it.
 ";
 
 /// What each verb answers with besides its answer.

@@ -1,5 +1,5 @@
-//! Providers as processes: the contract by which a context's provider is asked over HTTP, its client, its server and its
-//! document. One mechanism for all contexts; what differs between them is one table, in `contract.rs`.
+//! Providers as processes: the contract by which a context's provider is asked over HTTP, its client, its server and
+//! its document. One mechanism for all contexts; what differs between them is one table, in `contract.rs`.
 
 mod contract;
 mod document;

@@ -1,5 +1,5 @@
-//! Serving a provider: our own way of accepting connections, because Poem's neither sets `TCP_NODELAY` nor waits after a
-//! failure.
+//! Serving a provider: our own way of accepting connections, because Poem's neither sets `TCP_NODELAY` nor waits after
+//! a failure.
 
 use std::time::Duration;
 
