@@ -13,7 +13,8 @@ use reqwest::Url;
 use tracing::warn;
 use workflows::merchant::Merchants;
 use workflows::notification::{
-    self, Message, MessageAttempt, MessageQuery, Notifications, WebhookPut, WebhookQuery, WebhookRef,
+    self, Message, MessageAttempt, MessageQuery, Notifications, WEBHOOKS_PER_MERCHANT, WebhookPut, WebhookQuery,
+    WebhookRef,
 };
 use workflows::{Context, MerchantId, MessageId, OrderId, WebhookName};
 
@@ -166,6 +167,7 @@ impl WebhooksApi {
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let url = body.url.0.0;
         let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(&body.events) };
+        self.leave_room(&put).await?;
         let saved = ask("notification.put_webhook", self.notifications.put_webhook(&put)).await.map_err(unavailable)?;
         let webhook = Webhook::from(saved.webhook);
         Ok(match saved.secret {
@@ -286,6 +288,19 @@ impl WebhooksApi {
 
     async fn messages(&self, query: &MessageQuery) -> Result<Vec<Message>, Problem> {
         ask("notification.messages", self.notifications.messages(query)).await.map_err(unavailable)
+    }
+}
+
+impl WebhooksApi {
+    /// A merchant has so many webhooks at most; replacing one of them makes no difference.
+    async fn leave_room(&self, put: &WebhookPut) -> Result<(), Problem> {
+        let query = WebhookQuery { merchant_id: put.merchant_id.clone(), name: None };
+        let webhooks = ask("notification.webhooks", self.notifications.webhooks(&query)).await.map_err(unavailable)?;
+        if webhooks.len() < WEBHOOKS_PER_MERCHANT || webhooks.iter().any(|webhook| webhook.name == put.name) {
+            return Ok(());
+        }
+        let detail = format!("A merchant has {WEBHOOKS_PER_MERCHANT} webhooks at most. Delete one of them first.");
+        Err(Problem::new(Kind::InvalidRequest, detail))
     }
 }
 

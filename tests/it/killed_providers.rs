@@ -1,4 +1,5 @@
-//! `kill -9` of a provider's process: orders that do not need it go on, and those that do go on when it is back.
+//! `kill -9` of a provider's process: orders that do not need it go on, and those that do go on when it is back. R25, and
+//! R6 and R35: payments are kept in a database of another kind.
 
 use std::collections::BTreeSet;
 
@@ -98,7 +99,7 @@ async fn is_missed(jumun: &Jumun, context: Context) {
 
 #[tokio::test]
 async fn killing_any_provider_in_the_middle_of_a_hundred_orders_loses_and_repeats_nothing() {
-    let jumun = Jumun::with_providers(Providers::on_disk().await).await;
+    let jumun = Jumun::with_providers(Providers::on_disk_and_postgres().await).await;
     let mut shops = Vec::new();
     for preset in Lifecycle::presets() {
         let shop = Shop::open_with(&jumun, preset.name.as_str()).await;

@@ -15,8 +15,10 @@ use crate::shared;
 const AT_ONCE: usize = 12;
 const ON_HAND: i64 = 100_000;
 
-/// How often two commands that people send at one moment meet.
-const MEETINGS: usize = 200;
+/// How often two commands at one gate meet.
+const AT_ONE_GATE: usize = 200;
+/// How often a cancel meets another one, or the engine's button a command.
+const ANYWHERE: usize = 60;
 /// How often a command meets a cancel at one gate; there are eight.
 const AT_EACH_GATE: usize = 30;
 /// How often a command meets one deadline; there are three.
@@ -146,7 +148,7 @@ fn offered() -> Value {
 #[tokio::test]
 async fn of_accept_and_reject_exactly_one_wins() {
     let lifecycle = with(&json!({ "acceptance": offered() }));
-    opposed(lifecycle, &[], ["accept", "reject"], ["closed", "rejected"], rounds(MEETINGS)).await;
+    opposed(lifecycle, &[], ["accept", "reject"], ["closed", "rejected"], rounds(AT_ONE_GATE)).await;
 }
 
 #[tokio::test]
@@ -218,7 +220,7 @@ async fn a_cancel_never_wins_against_the_receipt_of_what_was_delivered() {
 #[tokio::test]
 async fn two_cancels_at_once_undo_everything_once() {
     let shop = open(with(&brought())).await;
-    hold(&shop, rounds(MEETINGS), async |round| {
+    hold(&shop, rounds(ANYWHERE), async |round| {
         let id = shop.placed().await;
         // Before it is on its way, or after.
         if round % 2 == 0 {
@@ -235,7 +237,7 @@ async fn two_cancels_at_once_undo_everything_once() {
 #[tokio::test]
 async fn of_the_engines_button_and_a_command_exactly_one_wins() {
     let shop = open(with(&brought())).await;
-    hold(&shop, rounds(MEETINGS), async |_| {
+    hold(&shop, rounds(ANYWHERE), async |_| {
         let id = shop.placed().await;
         shop.jumun.takes(&id, "complete-delivery").await;
         let (answer, ()) =

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tempfile::TempDir;
 use workflows::Context;
 
+use crate::Scratch;
 use crate::process::Process;
 
 /// The line of JSON that `jumun provider … --json` prints once it is ready.
@@ -19,25 +20,50 @@ struct Ready {
 
 /// Six running providers. They stop when this is dropped, or when the test process ends.
 pub struct Providers {
-    // Dropped in this order: the processes go before the directory of their stores.
+    // Dropped in this order: the processes go before their stores.
     processes: Mutex<BTreeMap<Context, Process>>,
     urls: BTreeMap<Context, String>,
-    directory: Option<TempDir>,
+    stores: Stores,
+}
+
+/// Where their data is.
+enum Stores {
+    Memory,
+    Disk(TempDir),
+    /// Payments in PostgreSQL, all others on disk.
+    Mixed(TempDir, Scratch),
+}
+
+impl Stores {
+    fn url(&self, context: Context) -> String {
+        match self {
+            Self::Memory => "mem://".to_owned(),
+            Self::Mixed(_, payments) if context == Context::Payment => payments.url.clone(),
+            Self::Disk(directory) | Self::Mixed(directory, _) => {
+                format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display())
+            }
+        }
+    }
 }
 
 impl Providers {
     /// Six that forget everything when they end.
     pub async fn in_memory() -> Self {
-        Self::start(None).await
+        Self::start(Stores::Memory).await
     }
 
     /// Six with stores that survive them.
     pub async fn on_disk() -> Self {
-        Self::start(Some(TempDir::new().expect("a temporary directory"))).await
+        Self::start(Stores::Disk(directory())).await
     }
 
-    async fn start(directory: Option<TempDir>) -> Self {
-        let mut providers = Self { processes: Mutex::default(), urls: BTreeMap::new(), directory };
+    /// The same, with stores of two kinds: payments are kept in PostgreSQL.
+    pub async fn on_disk_and_postgres() -> Self {
+        Self::start(Stores::Mixed(directory(), Scratch::create().await)).await
+    }
+
+    async fn start(stores: Stores) -> Self {
+        let mut providers = Self { processes: Mutex::default(), urls: BTreeMap::new(), stores };
         let started = Context::ALL.map(|context| providers.spawn(context, "127.0.0.1:0"));
         for (context, (process, ready)) in Context::ALL.into_iter().zip(futures::future::join_all(started).await) {
             assert_eq!(ready.context, context.as_str());
@@ -75,11 +101,12 @@ impl Providers {
     }
 
     async fn spawn(&self, context: Context, listen: &str) -> (Process, Ready) {
-        let store = match &self.directory {
-            Some(directory) => format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display()),
-            None => "mem://".to_owned(),
-        };
+        let store = self.stores.url(context);
         let arguments = ["provider", context.as_str(), "--listen", listen, "--store", &store, "--sandbox"];
         Process::start(&arguments.map(str::to_owned)).await
     }
+}
+
+fn directory() -> TempDir {
+    TempDir::new().expect("a temporary directory")
 }

@@ -184,6 +184,13 @@ impl OrderBook for Orders {
                         self.forget_failures(entry.order_id).await?;
                         return Ok(Recorded { events: heard });
                     }
+                    // An attempt that was left for dead comes back: others have ended the order meanwhile.
+                    let over = order
+                        .as_ref()
+                        .is_some_and(|order| order.status.is_final() || order.status == workflows::Status::Cancelling);
+                    if over && (entry.step.undo().is_some() || entry.step == Step::DeliveryComplete) {
+                        return Err(ProviderError::unavailable("the order has ended meanwhile"));
+                    }
                 }
                 Err(error) => return Err(ProviderError::unavailable(error)),
             }

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use workflows::order::{Customer, Fact, Gate, Line, Placement, Stuck, Takings, Tally};
-use workflows::{Currency, Lifecycle, Money, PaymentMethod, Status};
+use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status};
 
 use super::*;
 use crate::Store;
@@ -321,12 +321,17 @@ async fn recount(book: &Orders, merchant: Option<&str>, since: DateTime<Utc>) ->
     let mut hours: BTreeMap<(DateTime<Utc>, &str), Takings> = BTreeMap::new();
     for order in &orders {
         let (currency, amount) = (order.total.currency, order.total.amount);
-        for event in book.events(&order.id, 0, 1000).await.expect("reads") {
+        let events = book.events(&order.id, 0, 1000).await.expect("reads");
+        for (index, event) in events.iter().enumerate() {
             let hour = event.at.duration_trunc(TimeDelta::hours(1)).expect("in range");
             let (placed, revenue, refunds) = match event.fact {
                 Fact::OrderPlaced(_) => (1, 0, 0),
                 Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => (0, amount, 0),
-                Fact::PaymentCancelled { refunded: true } => (0, 0, amount),
+                Fact::PaymentCancelled { refunded: true } => {
+                    let so_far = Order::from_events(&events[..index]).expect("placed");
+                    let heard_of = so_far.payment.state == PaymentState::Approved;
+                    (0, if heard_of { 0 } else { amount }, amount)
+                }
                 _ => continue,
             };
             let nothing = Takings { hour, currency, placed: 0, revenue: 0, refunds: 0 };

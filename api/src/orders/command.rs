@@ -9,7 +9,7 @@ use tracing::warn;
 use workflows::order::command::{CommandRequest, Verdict};
 use workflows::order::rules::{self, Admission};
 use workflows::order::{self, OrderBook};
-use workflows::{Command, OrderId, PaymentMethod, Status};
+use workflows::{Command, OrderId, PaymentMethod, PaymentState, Status};
 
 use super::json::{Order, allowed_commands};
 use super::read::{find, language_or_default};
@@ -143,7 +143,9 @@ fn is_late(order: &order::Order, command: Command) -> bool {
     command == Command::ConfirmDeposit
         && order.payment.method == PaymentMethod::Deposit
         && !order.carried_out.contains(&command)
-        && matches!(order.status, Status::Cancelling | Status::Cancelled | Status::Rejected)
+        // One that was never asked for has nowhere to come to.
+        && order.payment.state != PaymentState::None
+        && matches!(order.status, Status::Cancelling | Status::Cancelled)
 }
 
 fn not_allowed(order: &order::Order) -> Problem {

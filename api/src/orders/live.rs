@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval_at, sleep};
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use workflows::OrderId;
 use workflows::order::{Event, OrderBook, Positioned};
 
@@ -39,6 +39,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const RECOVERY: Duration = Duration::from_secs(1);
 /// How often a stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How long a reader may not read while something waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Means nothing to the reader.
 const COMMENT: &[u8] = b":\n\n";
 /// How many bytes may wait for a slow reader.
@@ -224,7 +226,7 @@ struct Stream {
 impl Stream {
     async fn run(mut self) -> Result<(), Ended> {
         // So that whatever is in between passes the head of the answer on.
-        self.pipe.write_all(COMMENT).await?;
+        self.write(COMMENT).await?;
         let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         loop {
             self.catch_up().await?;
@@ -232,7 +234,7 @@ impl Stream {
             while complete {
                 tokio::select! {
                     heard = self.heard.recv() => complete = self.go_on(heard).await?,
-                    _ = keep_alive.tick() => self.pipe.write_all(COMMENT).await?,
+                    _ = keep_alive.tick() => self.write(COMMENT).await?,
                 }
             }
         }
@@ -282,8 +284,14 @@ impl Stream {
 
     async fn send(&mut self, number: u64, text: &Text) -> Result<(), Ended> {
         let Text { kind, data } = text;
-        self.pipe.write_all(format!("id: {number}\nevent: {kind}\ndata: {data}\n\n").as_bytes()).await?;
+        self.write(format!("id: {number}\nevent: {kind}\ndata: {data}\n\n").as_bytes()).await?;
         self.after = number;
+        Ok(())
+    }
+
+    /// A reader that has stopped reading does not keep its place for ever.
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        timeout(PATIENCE, self.pipe.write_all(bytes)).await.map_err(|_| Ended::NotRead)??;
         Ok(())
     }
 }

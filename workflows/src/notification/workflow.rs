@@ -75,14 +75,16 @@ pub struct MessageQueue {
     )
 )]
 impl MessageQueue {
-    /// Tries until the message is delivered or its schedule is at its end. The engine's cancel button gives it up.
+    /// Tries until the message is delivered or its schedule is at its end. The engine's cancel button cuts a wait short.
     #[handler]
     async fn deliver(&self, ctx: ObjectContext<'_>, message: Json<MessageId>) -> HandlerResult<()> {
         let Json(message_id) = message;
         for failures in 0.. {
             let request = AttemptRequest { message_id: message_id.clone(), failures, replay: false };
-            match self.attempt(&ctx, request).await? {
-                Attempted::Failed { retry_in_ms: Some(delay) } => ctx.sleep(Duration::from_millis(delay)).await?,
+            match self.attempt(&ctx, request).await {
+                Attempted::Failed { retry_in_ms: Some(delay) } => {
+                    let _ = ctx.sleep(Duration::from_millis(delay)).await;
+                }
                 Attempted::Delivered | Attempted::Failed { retry_in_ms: None } => break,
             }
         }
@@ -93,25 +95,31 @@ impl MessageQueue {
     #[handler]
     async fn replay(&self, ctx: ObjectContext<'_>, message: Json<MessageId>) -> HandlerResult<()> {
         let Json(message_id) = message;
-        self.attempt(&ctx, AttemptRequest { message_id, failures: 0, replay: true }).await?;
+        self.attempt(&ctx, AttemptRequest { message_id, failures: 0, replay: true }).await;
         Ok(())
     }
 }
 
 impl MessageQueue {
-    async fn attempt(&self, ctx: &ObjectContext<'_>, request: AttemptRequest) -> HandlerResult<Attempted> {
+    /// One attempt that is certain to have been made: an interruption can come instead of it.
+    async fn attempt(&self, ctx: &ObjectContext<'_>, request: AttemptRequest) -> Attempted {
         let step = Step::NotificationDeliver;
         let policy = step.default_policy();
-        let notifications = &self.notifications;
-        let attempted = ctx
-            .run(move || async move {
-                let attempt = notifications.deliver(&request);
-                Ok(Json(durable::attempt(step, policy.attempt_timeout(), attempt).await.map_err(Failed::into_error)?))
-            })
-            .name(step.name())
-            .retry_policy(durable::retries(&policy))
-            .await?;
-        Ok(attempted.0)
+        loop {
+            let (notifications, request) = (&self.notifications, request.clone());
+            let attempted = ctx
+                .run(move || async move {
+                    let attempt = notifications.deliver(&request);
+                    let attempted = durable::attempt(step, policy.attempt_timeout(), attempt).await;
+                    Ok(Json(attempted.map_err(Failed::into_error)?))
+                })
+                .name(step.name())
+                .retry_policy(durable::retries(&policy))
+                .await;
+            if let Ok(Json(attempted)) = attempted {
+                return attempted;
+            }
+        }
     }
 }
 

@@ -207,7 +207,6 @@ impl<'a> Run<'a> {
         if self.pass(Gate::Deposit).await? == Passed::Deadline {
             return Err(Stop::Expired);
         }
-        self.deposit_arrived = true;
         self.take(Step::PaymentConfirmDeposit).await
     }
 
@@ -289,7 +288,8 @@ impl<'a> Run<'a> {
                 Err(Unheard::Interrupted) => self.hear().await?,
                 Err(Unheard::GaveUp) => {
                     // Its answers may all have been lost on the way back, after it was done and recorded.
-                    let events = self.review().await;
+                    // An earlier review may have heard them, too.
+                    let events = self.review(before.version).await;
                     break rules::recorded(step, &events).ok_or(Stop::GaveUp(step))?;
                 }
             }
@@ -331,6 +331,7 @@ impl<'a> Run<'a> {
     }
 
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
+        self.deposit_arrived |= matches!(passed, Passed::By { command: Command::ConfirmDeposit, .. });
         self.ahead = match passed {
             Passed::By { command, .. } => rules::beyond(gate, *command),
             Passed::Deadline => rules::beyond_deadline(&self.order.lifecycle, gate),
@@ -343,7 +344,7 @@ impl<'a> Run<'a> {
     async fn hear(&mut self) -> Result<(), Stop> {
         while std::mem::take(&mut self.interrupted) {
             // The interrupted step may have taken effect without being heard: look before judging.
-            self.review().await;
+            self.review(self.order.version).await;
             let asked = self.asked_cancel().await;
             let by_request = asked.is_some();
             let cancel = asked.unwrap_or_else(|| Cancellation {
@@ -494,9 +495,9 @@ impl<'a> Run<'a> {
     }
 
     /// Asks the book of orders what has become true without being heard.
-    async fn review(&mut self) -> Vec<Event> {
+    async fn review(&mut self, after: u32) -> Vec<Event> {
         let policy = Step::OrderPlace.default_policy();
-        let (orders, after) = (&self.ports.orders, self.order.version);
+        let orders = &self.ports.orders;
         loop {
             let id = self.order.id.clone();
             let missed = self
