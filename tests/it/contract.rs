@@ -1,4 +1,5 @@
 //! The API as a document, and what is open to everybody.
+//! R5, R39.
 
 use tests::Jumun;
 

@@ -1,5 +1,5 @@
-//! `kill -9` of a provider's process: orders that do not need it go on, and those that do go on when it is back. R25, and
-//! R6 and R35: payments are kept in a database of another kind.
+//! `kill -9` of a provider's process: orders that do not need it go on, and those that do go on when it is back. R25,
+//! R36, and R6 and R35: payments are kept in a database of another kind.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! Messages to customers by template, by configuration alone.
+//! R24.
 
 use std::time::Duration;
 
