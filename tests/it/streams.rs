@@ -17,6 +17,7 @@ async fn read(jumun: &Jumun, path: &str, each: usize, mut is_last: impl FnMut(&T
         for _ in 0..each {
             let next = feed.next().await.expect("the stream goes on");
             let last = is_last(&next);
+            assert!(told.iter().all(|told| told.id != next.id), "told twice: {next:?}");
             told.push(next);
             if last {
                 return told;

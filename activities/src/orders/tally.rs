@@ -50,9 +50,11 @@ impl Changes {
             places(before).into_iter().flatten().for_each(|place| count(place, -1));
         }
         places(after).into_iter().flatten().for_each(|place| count(place, 1));
-        let mut paid = before.is_some_and(|order| order.payment.state == PaymentState::Approved);
+        let mut order = before.cloned();
         for event in events {
-            let taken = Taken::by(&event.fact, after.total.amount, &mut paid);
+            let paid = order.as_ref().is_some_and(|order| order.payment.state == PaymentState::Approved);
+            let taken = Taken::by(&event.fact, after.total.amount, paid);
+            order = Order::after(order, event);
             if taken != Taken::default() {
                 let (merchant_id, currency) = key.clone();
                 changes.takings.entry((hour(event.at), merchant_id, currency)).or_default().add(&taken);
@@ -109,15 +111,12 @@ impl Changes {
 
 impl Taken {
     /// `paid`: whether the money is known to have come. Money that comes back without that came unheard.
-    fn by(fact: &Fact, total: i64, paid: &mut bool) -> Self {
+    fn by(fact: &Fact, total: i64, paid: bool) -> Self {
         match fact {
             Fact::OrderPlaced(_) => Self { placed: 1, ..Self::default() },
-            Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => {
-                *paid = true;
-                Self { revenue: total, ..Self::default() }
-            }
+            Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => Self { revenue: total, ..Self::default() },
             Fact::PaymentCancelled { refunded: true } => {
-                let revenue = if *paid { 0 } else { total };
+                let revenue = if paid { 0 } else { total };
                 Self { revenue, refunds: total, ..Self::default() }
             }
             _ => Self::default(),
