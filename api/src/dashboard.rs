@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::{Enum, Object, OpenApi};
 use workflows::order::{self, DashboardQuery, OrderBook, Tally};
 use workflows::{Currency, DeliveryState, MerchantId, PaymentState, Status};
 
@@ -15,6 +15,7 @@ use crate::headers::AcceptLanguage;
 use crate::json::{DeliveryStateName, Money, PaymentStateName, StatusName};
 use crate::kind::Kind;
 use crate::orders::language_or_default;
+use crate::pressure::{BreakerState, PaymentBreaker};
 use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::Checked;
@@ -26,6 +27,7 @@ pub(crate) struct DashboardApi {
     pub orders: Arc<dyn OrderBook>,
     /// For how long an order has to be without progress to count as stuck.
     pub stuck_after: Duration,
+    pub breaker: Arc<PaymentBreaker>,
 }
 
 refusals! {
@@ -43,12 +45,34 @@ struct Dashboard {
     deliveries: Vec<DeliveryTally>,
     /// How many orders are stuck: `GET /v1/orders?stuck=true` lists them.
     stuck: u64,
+    /// The breaker on card payments, as this instance has it.
+    breaker: BreakerName,
     /// What was taken since `since`, by currency.
     today: Vec<Takings>,
     /// The same by hour, oldest first; hours that took nothing are left out.
     hours: Vec<HourlyTakings>,
     /// From when on takings are counted: a whole hour.
     since: Checked<DateTime<Utc>>,
+}
+
+/// Whether card orders are taken: yes (`closed`), not for a while because payments fail or are slow (`open`), or a few,
+/// to find out (`half_open`).
+#[derive(Enum)]
+#[oai(rename = "Breaker", rename_all = "snake_case")]
+enum BreakerName {
+    Closed,
+    Open,
+    HalfOpen,
+}
+
+impl From<BreakerState> for BreakerName {
+    fn from(state: BreakerState) -> Self {
+        match state {
+            BreakerState::Closed => Self::Closed,
+            BreakerState::Open => Self::Open,
+            BreakerState::HalfOpen => Self::HalfOpen,
+        }
+    }
 }
 
 /// The orders at a status.
@@ -150,6 +174,7 @@ impl DashboardApi {
             payments: dashboard.payments.into_iter().map(PaymentTally::from).collect(),
             deliveries: dashboard.deliveries.into_iter().map(DeliveryTally::from).collect(),
             stuck: dashboard.stuck,
+            breaker: self.breaker.state().into(),
             today: summed(&dashboard.hours),
             hours: dashboard.hours.iter().map(HourlyTakings::from).collect(),
             since: Checked(since),

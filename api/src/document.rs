@@ -11,6 +11,7 @@ use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
 use serde_json::Value as Json;
 
 use crate::kind::Kind;
+use crate::problem;
 
 const INTRODUCTION: &str = "\
 Runs the life of an order: placed, paid, brought and closed, or undone. \
@@ -18,6 +19,13 @@ Money is an integer in the currency's minor units; times are UTC; ids carry a pr
 
 Start with `POST /v1/orders`, follow the order with `GET /v1/orders/{order_id}`, \
 and move it with `POST /v1/orders/{order_id}/{command}`: `allowed_commands` says which commands it takes now.
+
+## Limits
+
+Each caller may send only so many requests: `RateLimit-Policy` of every answer says how many (`q`) in how many seconds \
+(`w`), and `RateLimit` how many are left (`r`) and in how many seconds there are all again (`t`). Beyond that the answer is \
+429; where too much is going on, or what is needed does not answer, it is 503. Both say in `Retry-After` when to ask \
+again; do so with the same `Idempotency-Key`.
 
 ## Problems
 
@@ -59,6 +67,7 @@ impl Document {
         let mut document: Json = serde_json::from_str(&raw).expect("the framework writes JSON");
         refuse_unknown_fields(&mut document);
         allow_null(&mut document);
+        turn_away(&mut document);
         polish_responses(&mut document);
         let json = format!("{document:#}");
         let html = service.swagger_ui_html().replace(&raw, &json).replace(FRAMEWORK_TITLE, TITLE);
@@ -133,6 +142,15 @@ fn nullable_references(json: &Json, found: &mut Vec<String>) {
     }
 }
 
+/// States that every operation of `/v1` may be turned away, which is done before any of them is asked.
+fn turn_away(document: &mut Json) {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    let operations = paths.filter(|(path, _)| path.starts_with("/v1")).filter_map(|(_, path)| path.as_object_mut());
+    for operation in operations.flat_map(|path| path.values_mut()) {
+        operation["responses"].as_object_mut().into_iter().for_each(problem::add_pressure);
+    }
+}
+
 /// Says of each status which problems it may mean, and writes the names of headers as people do.
 fn polish_responses(document: &mut Json) {
     let schemas = document["components"]["schemas"].clone();
@@ -140,8 +158,7 @@ fn polish_responses(document: &mut Json) {
     let operations = paths.filter_map(Json::as_object_mut).flat_map(|path| path.values_mut());
     let responses = operations.filter_map(|operation| operation["responses"].as_object_mut());
     for response in responses.flat_map(|responses| responses.values_mut()) {
-        if let Some(kinds) = response.pointer("/content/application~1problem+json/schema/allOf/1/properties/type/enum")
-        {
+        if let Some(kinds) = response.pointer(problem::KINDS_OF_RESPONSE) {
             let kinds =
                 Kind::ALL.iter().filter(|kind| kinds.as_array().is_some_and(|uris| uris.contains(&kind.uri().into())));
             let lines: Vec<_> = kinds.map(|kind| format!("`{}`: {}", kind.uri(), kind.when())).collect();

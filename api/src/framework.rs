@@ -17,6 +17,14 @@ pub(crate) async fn told(error: poem::Error) -> Response {
     if error.is_from_response() { error.into_response() } else { problem(&error).into_response() }
 }
 
+/// The answer of an endpoint, whatever it is.
+pub(crate) async fn answered<E: Endpoint<Output = Response>>(next: &E, request: Request) -> Response {
+    match next.call(request).await {
+        Ok(response) => response,
+        Err(error) => told(error).await,
+    }
+}
+
 fn problem(error: &poem::Error) -> Problem {
     if error.is::<NotFoundError>() || error.is::<poem::error::ParsePathError>() {
         return Problem::not_found("such path");

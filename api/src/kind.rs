@@ -55,7 +55,7 @@ kinds! {
     MethodNotAllowed = 405, "method-not-allowed", "Method not allowed",
         "The path takes other verbs; see `Allow`.";
     RequestTimeout = 408, "request-timeout", "Request timeout",
-        "The request's body did not arrive within 10 seconds.";
+        "The request's body did not arrive in time.";
     OutOfStock = 409, "out-of-stock", "Out of stock",
         "Only `available` pieces of `sku` are left. No order stands.";
     PriceChanged = 409, "price-changed", "Price changed",
@@ -84,11 +84,15 @@ kinds! {
         "The price is not in the merchant's currency.";
     IdempotencyKeyReused = 422, "idempotency-key-reused", "Idempotency key reused",
         "The `Idempotency-Key` was used before, with another body.";
+    TooManyRequests = 429, "too-many-requests", "Too many requests",
+        "The caller sends more requests than `RateLimit-Policy` allows. Repeat the request after `Retry-After`.";
+    HeadTooLarge = 431, "head-too-large", "Request header fields too large",
+        "The request's URL and headers are larger than 16 KiB, or are more than 64.";
     Internal = 500, "internal", "Internal error",
         "Something failed that should not.";
     TryAgainLater = 503, "try-again-later", "Try again later",
-        "Something that is needed does not answer. Repeat the request after `Retry-After`, with the same \
-        `Idempotency-Key` if it had one.";
+        "Something that is needed does not answer, or too much is going on. Repeat the request after `Retry-After`, with \
+        the same `Idempotency-Key` if it had one.";
     UpstreamUnavailable = 503, "upstream-unavailable", "Upstream unavailable",
         "The context `context` does not answer.";
     NotReady = 503, "not-ready", "Not ready",
@@ -101,8 +105,9 @@ impl Kind {
     }
 
     /// After how many seconds it may be worth asking again.
-    pub(crate) const fn retry_after(self) -> Option<u16> {
+    pub(crate) const fn retry_after(self) -> Option<u64> {
         match self {
+            Self::TooManyRequests => Some(1),
             Self::TryAgainLater | Self::UpstreamUnavailable | Self::NotReady => Some(5),
             _ => None,
         }

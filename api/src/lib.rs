@@ -19,9 +19,12 @@ mod kind;
 mod lifecycles;
 mod limits;
 mod merchants;
+mod metrics;
 mod notifications;
+mod operations;
 mod orders;
 mod parameters;
+mod pressure;
 mod preview;
 mod problem;
 mod products;
@@ -46,6 +49,8 @@ use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
 
 pub use engine::{Engine, InvalidEngine};
+pub use metrics::Metrics;
+pub use pressure::{BreakerLimits, Limits};
 pub use serve::serve;
 
 use contexts::ContextsApi;
@@ -54,8 +59,10 @@ use document::Document;
 use health::HealthApi;
 use lifecycles::LifecyclesApi;
 use merchants::MerchantsApi;
+use metrics::MetricsApi;
 use notifications::NotificationsApi;
 use orders::{CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders, WorkflowApi};
+use pressure::Pressure;
 use products::ProductsApi;
 use sandbox::SandboxApi;
 use webhooks::WebhooksApi;
@@ -72,28 +79,32 @@ pub struct Deps {
     pub engine: Engine,
     /// For how long an order has to be without progress to count as stuck.
     pub stuck_after: Duration,
+    pub limits: Limits,
+    /// What is told at `/metrics`.
+    pub metrics: Metrics,
     /// Local mode only: without it `/v1/sandbox` does not exist, nor does the document mention it.
     pub sandbox: Option<Arc<dyn Sandbox>>,
 }
 
 type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi);
 type MerchantApi = (MerchantsApi, ProductsApi, LifecyclesApi, WebhooksApi);
-type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, HealthApi);
+type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, HealthApi, MetricsApi);
 type LocalApi = (Api, SandboxApi);
 
 /// The whole front as one endpoint.
 #[must_use]
 pub fn app(deps: Deps) -> BoxEndpoint<'static> {
     let live = Live::new(deps.orders.clone());
-    app_with(deps, live)
+    let pressure = Arc::new(Pressure::new(deps.limits, deps.metrics.clone()));
+    app_with(deps, live, &pressure)
 }
 
-fn app_with(deps: Deps, live: Live) -> BoxEndpoint<'static> {
-    let sandbox = deps.sandbox.clone();
-    let api = api(deps, live);
+fn app_with(deps: Deps, live: Live, pressure: &Arc<Pressure>) -> BoxEndpoint<'static> {
+    let (sandbox, metrics) = (deps.sandbox.clone(), deps.metrics.clone());
+    let api = api(deps, live, pressure.clone());
     match sandbox {
-        Some(sandbox) => routes::mount((api, SandboxApi { sandbox })),
-        None => routes::mount(api),
+        Some(sandbox) => routes::mount((api, SandboxApi { sandbox }), pressure, &metrics),
+        None => routes::mount(api, pressure, &metrics),
     }
 }
 
@@ -103,14 +114,26 @@ pub fn openapi(local: bool) -> String {
     if local { Document::of::<LocalApi>().json } else { Document::of::<Api>().json }
 }
 
-fn api(deps: Deps, live: Live) -> Api {
-    let Deps { orders, merchants, payments, stock, deliveries, promotions, notifications, engine, stuck_after, .. } =
-        deps;
+fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
+    let Deps {
+        orders,
+        merchants,
+        payments,
+        stock,
+        deliveries,
+        promotions,
+        notifications,
+        engine,
+        stuck_after,
+        metrics,
+        ..
+    } = deps;
     let placing = orders::Placing {
         orders: orders.clone(),
         merchants: merchants.clone(),
         stock: stock.clone(),
         engine: engine.clone(),
+        pressure: pressure.clone(),
     };
     let orders_api = (
         PlaceOrders { placing },
@@ -128,8 +151,9 @@ fn api(deps: Deps, live: Live) -> Api {
         merchant_api,
         ContextsApi { payments, deliveries, promotions },
         NotificationsApi { notifications },
-        DashboardApi { orders: orders.clone(), stuck_after },
+        DashboardApi { orders: orders.clone(), stuck_after, breaker: pressure.breaker.clone() },
         HealthApi { orders, engine },
+        MetricsApi { metrics, pressure },
     )
 }
 

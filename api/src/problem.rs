@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use poem::http::header;
 use poem::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use poem_openapi::registry::{
 };
 use poem_openapi::types::{ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
+use serde_json::{Map, Value as Json, json};
 use workflows::{Context, MerchantId, OrderId, Sku};
 
 use crate::json::{CommandName, ContextName, Money, StatusName};
@@ -25,6 +27,8 @@ pub(crate) struct Problem {
     detail: Cow<'static, str>,
     members: Box<Members>,
     allow: Option<String>,
+    /// Where it is known better than by the kind.
+    retry_after_seconds: Option<u64>,
 }
 
 /// What a problem may carry beside `type`, `title` and `detail`.
@@ -72,12 +76,18 @@ struct Body {
 
 impl Problem {
     pub(crate) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), members: Box::default(), allow: None }
+        Self { kind, detail: detail.into(), members: Box::default(), allow: None, retry_after_seconds: None }
     }
 
     #[must_use]
     pub(crate) fn with(self, members: Members) -> Self {
         Self { members: Box::new(members), ..self }
+    }
+
+    /// Asking again may be worth it after so long.
+    #[must_use]
+    pub(crate) fn after(self, time: Duration) -> Self {
+        Self { retry_after_seconds: Some(whole_seconds(time)), ..self }
     }
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
@@ -117,10 +127,15 @@ impl Problem {
     }
 }
 
+/// Rounded up, so that who waits so long has waited long enough.
+pub(crate) fn whole_seconds(time: Duration) -> u64 {
+    time.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = Response::builder().status(self.kind.status()).content_type(CONTENT_TYPE);
-        if let Some(seconds) = self.kind.retry_after() {
+        if let Some(seconds) = self.retry_after_seconds.or(self.kind.retry_after()) {
             response = response.header(header::RETRY_AFTER, seconds);
         }
         if let Some(allow) = self.allow {
@@ -199,6 +214,26 @@ impl<R: Refusals> ApiResponse for Refused<R> {
         Body::register(registry);
     }
 }
+
+/// What an operation under pressure answers with, whatever it is.
+const UNDER_PRESSURE: [Kind; 3] = [Kind::TooManyRequests, Kind::HeadTooLarge, Kind::TryAgainLater];
+
+/// Documents that an operation is turned away under pressure, beside what its `responses` say.
+pub(crate) fn add_pressure(responses: &mut Map<String, Json>) {
+    for kind in UNDER_PRESSURE {
+        let status = kind.status().as_str().to_owned();
+        let known = responses.entry(status).or_insert_with(|| json!(response(&[kind])));
+        if let Some(kinds) = known.pointer_mut(KINDS_OF_RESPONSE).and_then(Json::as_array_mut)
+            && !kinds.contains(&kind.uri().into())
+        {
+            kinds.push(kind.uri().into());
+        }
+    }
+    responses.sort_keys();
+}
+
+/// Where the documentation of a response says which kinds it may be.
+pub(crate) const KINDS_OF_RESPONSE: &str = "/content/application~1problem+json/schema/allOf/1/properties/type/enum";
 
 /// The documentation of one status, which may be the answer of several kinds.
 fn response(kinds: &[Kind]) -> MetaResponse {

@@ -1,6 +1,7 @@
 //! The routes: those of the API, which its document lists, and those of the document itself. A test holds the table.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use poem::endpoint::{BoxEndpoint, make_sync};
 use poem::http::{Method, StatusCode, header};
@@ -11,18 +12,28 @@ use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
 
 use crate::document::{self, Document};
-use crate::{framework, limits, parameters};
+use crate::metrics::Metrics;
+use crate::operations::Operations;
+use crate::pressure::Pressure;
+use crate::{framework, limits, metrics, parameters, pressure};
 
 type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
 
 /// `api` and its document, behind everything that applies to all routes.
-pub(crate) fn mount<T: OpenApi + 'static>(api: T) -> BoxEndpoint<'static> {
+pub(crate) fn mount<T: OpenApi + 'static>(api: T, pressure: &Arc<Pressure>, metrics: &Metrics) -> BoxEndpoint<'static> {
+    let body_timeout = pressure.limits.body_timeout;
+    let operations = Arc::new(Operations::of::<T>());
+    let (rated, opened, met, metrics) = (pressure.clone(), pressure.clone(), pressure.clone(), metrics.clone());
     document::service(Routes(api))
         .into_endpoint()
         .around(framework::naming_verbs)
-        .before(limits::bounded)
+        .before(move |request| limits::bounded(body_timeout, request))
+        .around(move |next, request| pressure::limited(rated.clone(), next, request))
+        .around(move |next, request| pressure::strangers(met.clone(), next, request))
+        .around(move |next, request| pressure::shed(opened.clone(), next, request))
         .with(CatchPanic::new().with_handler(framework::panicked))
         .catch_all_error(framework::told)
+        .around(move |next, request| metrics::measured(metrics.clone(), operations.clone(), next, request))
         .with(
             SetHeader::new()
                 .overriding("x-content-type-options", "nosniff")

@@ -3,6 +3,7 @@
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +22,15 @@ use workflows::sandbox::Mode;
 use workflows::stock::Product;
 use workflows::{Context, MerchantId, OrderId, PaymentMethod, ProviderError, Sku, Step, WebhookName};
 
-use crate::{Deps, Engine, app};
+use crate::{Deps, Engine, Limits, Metrics, app};
+
+/// More requests a second than a test sends.
+const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("is not zero");
+
+/// Limits that no test meets by accident.
+pub(crate) fn unlimited() -> Limits {
+    Limits { requests_per_second: MANY, burst: MANY, ..Limits::default() }
+}
 
 /// What the engine does with the orders that it is sent.
 #[derive(Clone, Debug)]
@@ -68,14 +77,22 @@ pub(crate) struct State {
     pub meanwhile: Mutex<Vec<(Step, Fact)>>,
     /// What the engine was sent beside orders: the path of the ingress, and the body.
     sent: Mutex<Vec<(String, Value)>>,
+    /// How often the engine was asked to wait for a decision.
+    waits: Mutex<usize>,
     written: watch::Sender<u64>,
 }
 
 impl World {
     /// With merchant `sauce-shop`, who sells `gochujang` at 12,000 won.
     pub(crate) async fn new() -> Self {
+        Self::limited(unlimited()).await
+    }
+
+    /// The same with other limits.
+    pub(crate) async fn limited(limits: Limits) -> Self {
         let state = Arc::new(State::new());
-        let world = Self::over(state.clone(), &engine(state).await);
+        let engine_url = engine(state.clone()).await;
+        let world = Self { app: app(Deps { limits, ..deps(&state, &engine_url) }), state };
         world.put("/v1/merchants/sauce-shop", json!({"name": "S", "currency": "KRW", "lifecycle": "sauce-shop"})).await;
         let price = json!({"amount": 12_000, "currency": "KRW"});
         let product = json!({"name": "Gochujang", "unit_price": price, "on_hand": 10});
@@ -85,11 +102,7 @@ impl World {
 
     /// The same world, whose engine cannot be reached any more.
     pub(crate) fn without_engine(self) -> Self {
-        Self::over(self.state, "http://127.0.0.1:1")
-    }
-
-    fn over(state: Arc<State>, engine_url: &str) -> Self {
-        Self { app: app(deps(&state, engine_url)), state }
+        Self { app: app(deps(&self.state, "http://127.0.0.1:1")), state: self.state }
     }
 
     pub(crate) fn set_fate(&self, fate: Fate) {
@@ -112,7 +125,8 @@ impl World {
         let response = self.app.get_response(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.into_body().into_bytes().await.expect("readable");
-        Answer { status, headers, body: serde_json::from_slice(&body).unwrap_or(Value::Null) }
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -145,6 +159,8 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         notifications: state.clone(),
         engine: Engine::new(engine_url, engine_url).expect("URLs"),
         stuck_after: Duration::from_secs(30),
+        limits: unlimited(),
+        metrics: Metrics::new(),
         sandbox: Some(state.clone()),
     }
 }
@@ -185,6 +201,8 @@ pub(crate) fn order() -> Value {
 pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// The body as it came.
+    pub text: String,
     pub body: Value,
 }
 
@@ -234,8 +252,14 @@ impl State {
             verdict: Mutex::default(),
             meanwhile: Mutex::default(),
             sent: Mutex::default(),
+            waits: Mutex::default(),
             written: watch::Sender::new(0),
         }
+    }
+
+    /// How often the engine was asked to wait until an order is decided.
+    pub(crate) fn waits(&self) -> usize {
+        *locked(&self.waits)
     }
 
     pub(crate) fn placed(&self) -> usize {
@@ -359,6 +383,7 @@ async fn command(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Resp
 #[handler]
 async fn placement(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Response {
     let id: OrderId = id.parse().expect("an order id");
+    *locked(&state.waits) += 1;
     while locked(&state.events).get(&id).is_none_or(|events| events.len() < 2) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -5,6 +5,7 @@ mod dashboard;
 mod deposits;
 mod lifecycles;
 mod notifications;
+mod pressure;
 mod streams;
 mod webhooks;
 mod workflow;
@@ -36,6 +37,7 @@ fn the_routes_are_these() {
     }
     let expected = "\
         GET    /livez  livez\n\
+        GET    /metrics  metrics\n\
         GET    /readyz  readyz\n\
         GET    /v1/coupons  list_coupons\n\
         GET    /v1/dashboard  get_dashboard\n\

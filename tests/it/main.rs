@@ -17,6 +17,7 @@ mod lifecycles;
 mod listings;
 mod merchants;
 mod one_process;
+mod pressure;
 mod races;
 mod seven_processes;
 mod start;

@@ -47,6 +47,13 @@ impl Jumun {
         Self::spawn(&["--ephemeral", "--config", file.path().to_str().expect("Unicode")]).await
     }
 
+    /// A system with these settings of section `limits`, like `("BURST", "10")` or `("BREAKER__SAMPLES", "3")`.
+    pub async fn limited(limits: &[(&str, &str)]) -> Self {
+        let environment = limits.iter().map(|(key, value)| (format!("JUMUN_LIMITS__{key}"), (*value).to_owned()));
+        let (process, ready) = Process::start_within(&["--ephemeral".to_owned()], environment.collect()).await;
+        Self { ready, process, providers: None, setup: None, client: client() }
+    }
+
     /// The same as `ephemeral` with every provider in a process of its own.
     pub async fn with_providers(providers: Providers) -> Self {
         let arguments = providers.arguments();

@@ -1,6 +1,7 @@
 //! A process of the binary under test: ready when it says so, killed at will, gone when the test process ends.
 
 use std::io::{BufRead, BufReader};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -19,20 +20,34 @@ pub fn binary() -> PathBuf {
     test.ancestors().nth(2).expect("target directory").join("jumun-under-test")
 }
 
+/// More requests a second than a test sends: they are all one principal's.
+pub(crate) const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("is not zero");
+
 /// A running process. It stops when this is dropped, or when the test process ends.
 pub(crate) struct Process(Mutex<Child>);
 
 impl Process {
     /// Starts the binary, and waits for the line of JSON that it prints once it is ready.
     pub(crate) async fn start<T: DeserializeOwned + Send + 'static>(arguments: &[String]) -> (Self, T) {
-        let arguments = arguments.to_vec();
-        tokio::task::spawn_blocking(move || Self::start_blocking(&arguments)).await.expect("no panic")
+        Self::start_within(arguments, Vec::new()).await
     }
 
-    fn start_blocking<T: DeserializeOwned>(arguments: &[String]) -> (Self, T) {
+    /// The same with an environment, which is above what tests have otherwise.
+    pub(crate) async fn start_within<T: DeserializeOwned + Send + 'static>(
+        arguments: &[String],
+        environment: Vec<(String, String)>,
+    ) -> (Self, T) {
+        let arguments = arguments.to_vec();
+        tokio::task::spawn_blocking(move || Self::start_blocking(&arguments, environment)).await.expect("no panic")
+    }
+
+    fn start_blocking<T: DeserializeOwned>(arguments: &[String], environment: Vec<(String, String)>) -> (Self, T) {
         let mut child = Command::new(binary())
             .args(arguments)
             .args(["--json", "--until-stdin-closes"])
+            .env("JUMUN_LIMITS__REQUESTS_PER_SECOND", MANY.to_string())
+            .env("JUMUN_LIMITS__BURST", MANY.to_string())
+            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -9,6 +9,7 @@ mod live;
 mod place;
 mod placing;
 mod read;
+mod watch;
 mod workflow;
 
 pub(crate) use command::CommandOrders;

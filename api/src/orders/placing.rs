@@ -6,28 +6,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
-use workflows::order::{self, Fact, Line, OrderBook, Placement, Rejection};
+use workflows::order::{self, Line, OrderBook, Placement, Rejection};
 use workflows::payment::{CardToken, PaymentMethod};
 use workflows::stock::{Product, ProductQuery, Stock};
 use workflows::{Money, Order, OrderId, ProviderError, Sku, Status};
 
 use super::key::{IdempotencyKey, digest};
 use super::place::{OrderLine, PlaceOrder};
+use super::watch::{EVENTS_TO_STAND, Pauses, Watch, as_decided};
 use crate::ask::{Unanswered, ask_within};
 use crate::caller;
 use crate::engine::{Engine, EngineError};
 use crate::kind::Kind;
+use crate::pressure::Pressure;
 use crate::problem::{Members, Problem};
 use crate::value::Checked;
 
-/// More events than an order has when it is decided whether it stands.
-const EVENTS_TO_STAND: u32 = 50;
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// For how long, and how often, an order that is not decided is looked for, so that its `Location` can be read.
 const LOOK_FOR: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -41,6 +40,7 @@ pub(crate) struct Placing {
     pub merchants: Arc<dyn Merchants>,
     pub stock: Arc<dyn Stock>,
     pub engine: Engine,
+    pub pressure: Arc<Pressure>,
 }
 
 /// What became of a request that was not refused.
@@ -63,9 +63,12 @@ impl Placing {
     ) -> Result<Placed, Problem> {
         let until = Instant::now() + wait;
         let card_token = request.payment.card_token()?;
+        let place = self.pressure.placement()?;
+        let asked = card_token.is_some().then(|| self.pressure.breaker.admit()).transpose()?;
         let digest = digest(request);
         let (id, mut known) = self.claim(key, &digest, until).await?;
-        if known.is_none() {
+        let submitted = known.is_none();
+        if submitted {
             let order = self.price(request, card_token, &digest, until).await?;
             match submit(&self.engine, &id, &order, until).await {
                 Ok(()) => {}
@@ -76,17 +79,30 @@ impl Placing {
                         _ if known.is_some() => {}
                         Some(_) => return Err(perhaps_placed()),
                         None => {
-                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order));
+                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order, place));
                             return Ok(Placed::Undecided { id, order: None });
                         }
                     }
                 }
             }
         }
+        let mut order = None;
         if known.is_none_or(|order| !order.decided) {
-            self.hear(&id, until).await;
+            // What was asked for by another request is that one's to tell the breaker about.
+            let asked = asked.filter(|_| submitted);
+            let watch = Watch {
+                orders: self.orders.clone(),
+                engine: self.engine.clone(),
+                id: id.clone(),
+                until,
+                _place: place,
+                asked,
+            };
+            order = timeout_at(until, tokio::spawn(watch.run())).await.ok().and_then(Result::ok).flatten();
         }
-        let order = self.look_for(&id, until).await;
+        if order.is_none() {
+            order = self.look_for(&id, until).await;
+        }
         // Another request with the same key and another body may have been faster.
         if order.as_ref().is_some_and(|order| order.request_digest != digest) {
             return Err(key_reused());
@@ -165,22 +181,6 @@ impl Placing {
         Ok(order::PlaceOrder { placement, card_token })
     }
 
-    /// Waits until it is decided whether the order stands, or the time is over.
-    async fn hear(&self, id: &OrderId, until: Instant) {
-        let mut pauses = Pauses::until(until);
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let Err(error) = self.engine.placement(id, left).await else { return };
-            debug!(order_id = %id, %error, "placement not heard");
-            if !pauses.next().await {
-                return;
-            }
-        }
-    }
-
     /// The order, if it can be read before long: the engine may have it only just now.
     async fn look_for(&self, id: &OrderId, until: Instant) -> Option<Order> {
         let look_until = Instant::now() + LOOK_FOR;
@@ -193,24 +193,11 @@ impl Placing {
         }
     }
 
-    /// The order as it was when it was decided whether it stands, so that everybody who asks is answered the same.
+    /// The order as it was decided, or as it is so far.
     async fn read(&self, id: &OrderId, until: Instant) -> Option<Order> {
         let events = self.orders.events(id, 0, EVENTS_TO_STAND);
         let events = ask_within(left(until), "orders.events", events).await.ok()?;
-        // A rejection decides, also of an order whose payment went through too late to count.
-        let rejected = events
-            .iter()
-            .position(|event| matches!(&event.fact, Fact::OrderRejected { rejection } if rejection.is_of_placement()));
-        let told = rejected.map_or(&events[..], |rejected| &events[..=rejected]);
-        let mut order = None;
-        for event in told {
-            order = Order::after(order, event);
-            let decided = order.as_ref().is_some_and(|order| order.decided);
-            if decided && rejected.is_none() {
-                break;
-            }
-        }
-        order
+        as_decided(&events)
     }
 }
 
@@ -248,8 +235,8 @@ async fn submit(engine: &Engine, id: &OrderId, order: &order::PlaceOrder, until:
     }
 }
 
-/// Goes on with an order whose caller was told where it will be.
-async fn go_on(engine: Engine, id: OrderId, order: order::PlaceOrder) {
+/// Goes on with an order whose caller was told where it will be, and keeps its place.
+async fn go_on(engine: Engine, id: OrderId, order: order::PlaceOrder, _place: OwnedSemaphorePermit) {
     match submit(&engine, &id, &order, Instant::now() + GO_ON_FOR).await {
         Ok(()) => info!(order_id = %id, "order handed to the engine after its caller was answered"),
         Err(error) => error!(order_id = %id, %error, "order given up after its caller was answered"),
@@ -345,26 +332,4 @@ fn key_reused() -> Problem {
 fn overflow() -> Problem {
     error!("the total of an order does not fit");
     Problem::internal()
-}
-
-/// Longer and longer pauses between attempts.
-struct Pauses {
-    until: Instant,
-    pause: Duration,
-}
-
-impl Pauses {
-    fn until(until: Instant) -> Self {
-        Self { until, pause: FIRST_PAUSE }
-    }
-
-    /// Pauses, and says whether there is time for another attempt.
-    async fn next(&mut self) -> bool {
-        if Instant::now() + self.pause >= self.until {
-            return false;
-        }
-        tokio::time::sleep(self.pause).await;
-        self.pause = LONGEST_PAUSE.min(self.pause * 2);
-        true
-    }
 }

@@ -41,6 +41,7 @@ async fn the_dashboard_tells_counts_values_and_takings() {
         "payments": [{"state": "approved", "currency": "KRW", "orders": 3, "value": money(36_000, "KRW")}],
         "deliveries": [{"state": "requested", "currency": "EUR", "orders": 1, "value": money(500, "EUR")}],
         "stuck": 4,
+        "breaker": "closed",
         "today": [
             {"currency": "EUR", "placed": 2, "revenue": money(500, "EUR"), "refunds": money(1_000, "EUR")},
             {"currency": "KRW", "placed": 4, "revenue": money(36_000, "KRW"), "refunds": money(2_000, "KRW")},

@@ -1,6 +1,7 @@
 //! The configuration: defaults, above them a file, above that the environment. It is read once, here; a setting that
 //! is wrong is named, together with all others that are.
 
+mod limits;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use activities::{NotificationSettings, Template, TemplateSettings};
+use api::Limits;
 use reqwest::Url;
 use workflows::notification::Secret;
 use workflows::{Context, Status, Step};
@@ -38,6 +40,8 @@ pub struct Configuration {
     /// An order that has made no progress for so long counts as stuck.
     pub stuck_after: Duration,
     pub notifications: NotificationSettings,
+    /// How much the API takes on.
+    pub limits: Limits,
 }
 
 /// Every setting that is wrong.
@@ -68,6 +72,7 @@ impl Configuration {
             payment_store: reader.secret("payment.store", |text| Ok(text.parse()?)),
             stuck_after: reader.read("orders.stuck_after", stuck_after).unwrap_or(STUCK_AFTER),
             notifications: notifications(&mut reader),
+            limits: limits::read(&mut reader),
         };
         let faults = reader.close();
         if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
@@ -179,6 +184,8 @@ fn http_url(text: &str) -> Result<Url, NotAnHttpUrl> {
 
 #[cfg(test)]
 mod tests {
+    use api::BreakerLimits;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
@@ -223,6 +230,11 @@ mod tests {
         [notifications.template.templates.in_delivery]
         code = "ON_ITS_WAY"
         text = "On its way"
+        [limits]
+        requests_per_second = 7
+        head_timeout = "2s"
+        [limits.breaker]
+        samples = 3
     "##;
 
     #[test]
@@ -270,6 +282,10 @@ mod tests {
         assert_eq!((template.api_key.0.as_str(), template.sender_key.0.as_str()), ("api-key", "sender-key"));
         assert_eq!(template.endpoint, "https://kakao.example/send?v=2");
         assert_eq!(template.templates[&Status::InDelivery].code, "ON_ITS_WAY");
+        let limits = configuration.limits;
+        assert_eq!((limits.requests_per_second.get(), limits.head_timeout), (7, Duration::from_secs(2)));
+        let breaker = BreakerLimits { samples: 3, ..BreakerLimits::default() };
+        assert_eq!((limits.breaker, limits.burst), (breaker, Limits::default().burst));
     }
 
     #[test]
@@ -280,6 +296,8 @@ mod tests {
             ("JUMUN_ORDERS__STUCK_AFTER", ""),
             ("JUMUN_NOTIFICATIONS__SCHEDULE", "1s, 1m 30s"),
             ("JUMUN_NOTIFICATIONS__TEMPLATE__TEMPLATES__PAID__CODE", "PAID"),
+            ("JUMUN_LIMITS__REQUESTS_PER_SECOND", "9"),
+            ("JUMUN_LIMITS__BREAKER__OPEN_FOR", "3s"),
             ("JUMUN_API_LISTEN", "127.0.0.1:0"),
             ("ANOTHER__PROGRAM", "x"),
         ];
@@ -290,6 +308,8 @@ mod tests {
         assert_eq!(configuration.notifications.schedule, [Duration::from_secs(1), Duration::from_secs(90)]);
         let template = configuration.notifications.template.expect("is there");
         assert_eq!(template.templates[&Status::Paid].code, "PAID");
+        let limits = configuration.limits;
+        assert_eq!((limits.requests_per_second.get(), limits.breaker.open_for), (9, Duration::from_secs(3)));
     }
 
     #[test]
@@ -312,9 +332,19 @@ mod tests {
             text = "#{nmae}"
             [notifications.template.templates.lost]
             code = "LOST"
+            [limits]
+            burst = "200"
+            connections = 0
+            open_requests = 1.5
+            [limits.breaker]
+            failures_percent = 101
+            window = "2h"
         "##;
-        let variables =
-            [("JUMUN_PAYMENT__STORE", "mysql://u:hunter2@h/db"), ("JUMUN_PROVIDERS__KITCHEN", "ftp://kitchen")];
+        let variables = [
+            ("JUMUN_PAYMENT__STORE", "mysql://u:hunter2@h/db"),
+            ("JUMUN_PROVIDERS__KITCHEN", "ftp://kitchen"),
+            ("JUMUN_LIMITS__OPEN_PLACEMENTS", "few"),
+        ];
         let mut found = faults(file, &variables);
         found.sort();
         let url = "expected an absolute http:// or https:// URL";
@@ -323,7 +353,13 @@ mod tests {
              SurrealDB server"
                 .to_owned(),
             format!("JUMUN_PROVIDERS__KITCHEN: {url}"),
+            "JUMUN_LIMITS__OPEN_PLACEMENTS: expected a whole number from 1 to 1000000".to_owned(),
             "colour: there is no such setting".to_owned(),
+            "limits.breaker.failures_percent: expected a whole number from 1 to 100".to_owned(),
+            "limits.breaker.window: expected at most 1h".to_owned(),
+            "limits.burst: expected a whole number from 1 to 1000000".to_owned(),
+            "limits.connections: expected a whole number from 1 to 1000000".to_owned(),
+            "limits.open_requests: expected a whole number from 1 to 1000000".to_owned(),
             "notifications.attempt_timeout: expected at most 25s".to_owned(),
             "notifications.schedule: expected a time, like 30s, 5m or 1h 30m".to_owned(),
             "notifications.template.api_key: set either this or the one that names a file, not both".to_owned(),

@@ -138,7 +138,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
         admin: listen::url(admin.address),
     };
 
-    let stuck_after = configuration.stuck_after;
+    let Configuration { stuck_after, limits, .. } = configuration;
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
     let activities = open(dir.store_url()?, payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
@@ -160,6 +160,8 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
         notifications: activities.notifications,
         engine: api::Engine::new(&urls.ingress, &urls.admin)?,
         stuck_after,
+        limits,
+        metrics: api::Metrics::new(),
         sandbox: Some(activities.sandbox),
     };
     let api = Serving::start(|stop| async move {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub enum Wrong {
     NoTime,
     #[error("expected at most {}", humantime::format_duration(*.0))]
     TooLong(Duration),
+    #[error("expected a whole number from {} to {}", .0.start(), .0.end())]
+    NotANumber(RangeInclusive<u32>),
     #[error("set either this or the one that names a file, not both")]
     Twice,
     #[error(
@@ -152,6 +155,19 @@ impl Reader {
             _ => Err(Wrong::NotText),
         };
         self.keep(place, parsed)
+    }
+
+    /// A whole number within a range, in a file without quotes.
+    pub fn number(&mut self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let value = self.values.remove(name)?;
+        let place = self.place(name, value.origin());
+        let number = match &value.kind {
+            ValueKind::I64(number) => u32::try_from(*number).ok(),
+            ValueKind::String(text) if value.origin() == Some(ENVIRONMENT) => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| range.contains(number)).ok_or(Wrong::NotANumber(range));
+        self.keep(place, number)
     }
 
     /// A setting that has to be there.

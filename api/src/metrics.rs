@@ -1,0 +1,117 @@
+//! What is measured, and `GET /metrics`, which tells it in Prometheus' text format. Names begin with `jumun_` and end in
+//! their unit; labels have few values: an operation's id, never a path with an order's. Something new is measured with the
+//! macros of the `metrics` crate, inside [`Metrics::within`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use poem::{Endpoint, Request, Response};
+use poem_openapi::OpenApi;
+use poem_openapi::payload::PlainText;
+
+use crate::framework;
+use crate::operations::Operations;
+use crate::pressure::{BreakerState, Pressure};
+use crate::tags::Tag;
+
+/// Upper bounds of the histograms' buckets, in seconds. Placing may take as long as its caller waits.
+const BUCKETS_SECONDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// What one process measures. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    #[must_use]
+    #[allow(clippy::missing_panics_doc, reason = "there are buckets")]
+    pub fn new() -> Self {
+        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS_SECONDS).expect("there are buckets");
+        let recorder = Arc::new(builder.build_recorder());
+        let metrics = Self { handle: recorder.handle(), recorder };
+        metrics.within(describe);
+        metrics
+    }
+
+    /// Has what `measure` measures counted here. It is no global state, so that tests do not see each other's.
+    pub fn within<T>(&self, measure: impl FnOnce() -> T) -> T {
+        metrics::with_local_recorder(&*self.recorder, measure)
+    }
+
+    /// Sums up what histograms were told since. Without it they grow until somebody looks.
+    pub(crate) fn sum_up(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn describe() {
+    describe_counter!("jumun_http_requests_total", "Requests that were answered, by operation and status.");
+    describe_histogram!("jumun_http_request_duration_seconds", Unit::Seconds, "How long requests took to be answered.");
+    describe_counter!("jumun_rate_limited_total", "Requests answered 429: the principal's, or a stranger's.");
+    describe_counter!("jumun_shed_total", "What was turned away because too much was open, or payment does not work.");
+    describe_gauge!("jumun_open_connections", "Connections that are open.");
+    describe_gauge!("jumun_open_requests", "Requests that are being answered.");
+    describe_gauge!("jumun_open_placements", "Orders of which it is not decided yet whether they stand.");
+    describe_gauge!("jumun_breaker_state", "1 for the state that the breaker on card payments is in.");
+    describe_counter!("jumun_breaker_transitions_total", "How often the breaker on card payments came to a state.");
+}
+
+pub(crate) struct MetricsApi {
+    pub metrics: Metrics,
+    pub pressure: Arc<Pressure>,
+}
+
+#[OpenApi(tag = "Tag::Health")]
+impl MetricsApi {
+    /// Read the metrics
+    ///
+    /// In Prometheus' text format: requests by operation and status, how long they took, what is open, what was turned
+    /// away, and the state of the breaker on card payments.
+    #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
+    async fn metrics(&self) -> PlainText<String> {
+        let pressure = &self.pressure;
+        let state = pressure.breaker.state();
+        self.metrics.within(|| {
+            gauge!("jumun_open_connections").set(number(pressure.open_connections()));
+            gauge!("jumun_open_requests").set(number(pressure.open_requests()));
+            gauge!("jumun_open_placements").set(number(pressure.open_placements()));
+            for each in BreakerState::ALL {
+                gauge!("jumun_breaker_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
+            }
+        });
+        PlainText(self.metrics.handle.render())
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "there are not so many of anything")]
+const fn number(count: usize) -> f64 {
+    count as f64
+}
+
+/// Counts the request and its answer.
+pub(crate) async fn measured<E: Endpoint<Output = Response>>(
+    metrics: Metrics,
+    operations: Arc<Operations>,
+    next: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    let operation = operations.name(request.method(), request.uri().path());
+    let began = Instant::now();
+    let response = framework::answered(&*next, request).await;
+    let (status, took) = (response.status().as_u16().to_string(), began.elapsed());
+    metrics.within(|| {
+        counter!("jumun_http_requests_total", "operation" => operation, "status" => status).increment(1);
+        histogram!("jumun_http_request_duration_seconds", "operation" => operation).record(took);
+    });
+    Ok(response)
+}

@@ -1,0 +1,142 @@
+//! Under pressure: who asks too often is told to slow down, what is too much for this instance is turned away at once, and
+//! no card is charged at a provider that does not answer. What was acknowledged before goes on untouched.
+
+mod breaker;
+#[cfg(test)]
+mod breaker_test;
+mod connection;
+mod rate;
+mod shed;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::counter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::kind::Kind;
+use crate::metrics::Metrics;
+use crate::problem::Problem;
+
+pub use breaker::BreakerLimits;
+pub(crate) use breaker::{Asked, BreakerState, Outcome, PaymentBreaker};
+pub(crate) use connection::Patient;
+pub(crate) use rate::{Rates, limited, strangers};
+pub(crate) use shed::shed;
+
+/// How much this instance takes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many requests a second each principal may send for long.
+    pub requests_per_second: NonZeroU32,
+    /// How many requests each principal may send at once, after a pause.
+    pub burst: NonZeroU32,
+    /// How many connections may be open. More are closed as soon as they are made.
+    pub connections: u32,
+    /// How many requests may be open. Streams are not counted once they have begun: they have a bound of their own.
+    pub open_requests: u32,
+    /// How many orders may be open of which it is not decided yet whether they stand. Fewer than requests, so that
+    /// reading goes on while placing is turned away.
+    pub open_placements: u32,
+    /// How long the head of a request may take to arrive, once its first byte has.
+    pub head_timeout: Duration,
+    /// How long the body of a request may take to arrive, after its head.
+    pub body_timeout: Duration,
+    /// How long a connection may take nothing of an answer that is being sent.
+    pub write_timeout: Duration,
+    pub breaker: BreakerLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_second: NonZeroU32::new(100).expect("is not zero"),
+            burst: NonZeroU32::new(200).expect("is not zero"),
+            connections: 4096,
+            open_requests: 512,
+            open_placements: 64,
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
+            breaker: BreakerLimits::default(),
+        }
+    }
+}
+
+/// What is open in this process, and how much of it may be.
+pub(crate) struct Pressure {
+    pub limits: Limits,
+    pub rates: Rates,
+    pub breaker: Arc<PaymentBreaker>,
+    connections: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    placements: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Pressure {
+    pub(crate) fn new(limits: Limits, metrics: Metrics) -> Self {
+        let slots = |count: u32| Arc::new(Semaphore::new(count as usize));
+        Self {
+            rates: Rates::new(limits),
+            breaker: Arc::new(PaymentBreaker::new(limits.breaker, metrics.clone())),
+            connections: slots(limits.connections),
+            requests: slots(limits.open_requests),
+            placements: slots(limits.open_placements),
+            limits,
+            metrics,
+        }
+    }
+
+    /// A place for a connection, until it is dropped.
+    pub(crate) fn connection(&self) -> Option<OwnedSemaphorePermit> {
+        self.take(&self.connections, "connections")
+    }
+
+    /// A place for a request, until it is dropped.
+    fn request(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.take(&self.requests, "requests").ok_or_else(|| {
+            Problem::new(
+                Kind::TryAgainLater,
+                "Too many requests are open. Nothing was done; repeat it after Retry-After.",
+            )
+        })
+    }
+
+    /// A place for an order, until it is dropped: when it is decided whether the order stands, also if its caller does
+    /// not wait for that.
+    pub(crate) fn placement(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.take(&self.placements, "placements").ok_or_else(|| {
+            let detail = "Too many orders are being placed. This one was not, and no money moved: repeat the request \
+                          after Retry-After.";
+            Problem::new(Kind::TryAgainLater, detail)
+        })
+    }
+
+    fn take(&self, slots: &Arc<Semaphore>, what: &'static str) -> Option<OwnedSemaphorePermit> {
+        let slot = slots.clone().try_acquire_owned().ok();
+        if slot.is_none() {
+            self.metrics.within(|| counter!("jumun_shed_total", "what" => what).increment(1));
+        }
+        slot
+    }
+
+    pub(crate) fn open_connections(&self) -> usize {
+        self.limits.connections as usize - self.connections.available_permits()
+    }
+
+    pub(crate) fn open_requests(&self) -> usize {
+        self.limits.open_requests as usize - self.requests.available_permits()
+    }
+
+    pub(crate) fn open_placements(&self) -> usize {
+        self.limits.open_placements as usize - self.placements.available_permits()
+    }
+
+    /// Forgets what no longer matters. To be called now and then.
+    pub(crate) fn tidy(&self) {
+        self.rates.forget_the_idle();
+        self.metrics.sum_up();
+    }
+}

@@ -1,0 +1,38 @@
+//! What is too much for this instance is turned away before anything is read or done.
+
+use std::sync::Arc;
+
+use poem::{Endpoint, Request, Response};
+
+use super::Pressure;
+use crate::kind::Kind;
+use crate::problem::Problem;
+
+/// How large the head of a request may be. The server's own bounds are above these; it refuses without a body.
+const HEAD_LIMIT: usize = 16 * 1024;
+const MOST_HEADERS: usize = 64;
+
+/// Answers requests of `/v1` while there is a place for them. Probes and metrics are answered whatever happens.
+pub(crate) async fn shed<E: Endpoint<Output = Response>>(
+    pressure: Arc<Pressure>,
+    next: Arc<E>,
+    request: Request,
+) -> poem::Result<Response> {
+    if head_size(&request) > HEAD_LIMIT || request.headers().len() > MOST_HEADERS {
+        return Err(
+            Problem::new(Kind::HeadTooLarge, "The URL and headers may have 16 KiB, in 64 headers at most.").into()
+        );
+    }
+    let _slot = if is_v1(&request) { Some(pressure.request()?) } else { None };
+    next.call(request).await
+}
+
+/// Whether the request is for what callers are here for.
+pub(super) fn is_v1(request: &Request) -> bool {
+    request.uri().path().starts_with("/v1")
+}
+
+fn head_size(request: &Request) -> usize {
+    let url = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
+    url + request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+}
