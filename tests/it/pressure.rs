@@ -7,8 +7,11 @@ use futures::future::join_all;
 use serde_json::json;
 use tests::{Answer, Jumun, Shop, expect_order, until};
 
+/// As many requests as a test likes.
+const ANY_RATE: (&str, &str) = ("BURST", "1000000");
 /// Card orders are turned away after three payments that failed, for two seconds.
-const TOUCHY: [(&str, &str); 3] = [("BREAKER__SAMPLES", "3"), ("BREAKER__OPEN_FOR", "2s"), ("BREAKER__PROBES", "1")];
+const TOUCHY: [(&str, &str); 4] =
+    [ANY_RATE, ("BREAKER__SAMPLES", "3"), ("BREAKER__OPEN_FOR", "2s"), ("BREAKER__PROBES", "1")];
 
 impl Under<'_> {
     async fn breaker(&self) -> String {
@@ -131,7 +134,7 @@ async fn slow_stock_does_not_open_the_breaker_on_payments() {
 
 #[tokio::test]
 async fn r18_placing_is_shed_while_reading_goes_on_and_what_stands_finishes() {
-    let jumun = Jumun::limited(&[("OPEN_PLACEMENTS", "3")]).await;
+    let jumun = Jumun::limited(&[ANY_RATE, ("OPEN_PLACEMENTS", "3")]).await;
     let under = Under(&jumun);
     let shop = Shop::open(&jumun).await;
     let slow = join_all((0..3).map(|_| shop.place("tok_slow_3000", 1)));
@@ -160,7 +163,7 @@ async fn r18_placing_is_shed_while_reading_goes_on_and_what_stands_finishes() {
 
 #[tokio::test]
 async fn r18_many_more_orders_than_can_be_taken_leave_each_taken_or_refused() {
-    let jumun = Jumun::limited(&[("OPEN_PLACEMENTS", "4")]).await;
+    let jumun = Jumun::limited(&[ANY_RATE, ("OPEN_PLACEMENTS", "4")]).await;
     let shop = Shop::open(&jumun).await;
     shop.put_product("chili", 9_000, 1000).await;
     let (mut taken, mut refused) = (Vec::new(), 0);

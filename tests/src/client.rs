@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::process::Process;
+use crate::process::{Process, setting};
 use crate::{Answer, Providers, Setup};
 
 /// The line of JSON that `jumun --json` prints once it is ready.
@@ -47,10 +47,10 @@ impl Jumun {
         Self::spawn(&["--ephemeral", "--config", file.path().to_str().expect("Unicode")]).await
     }
 
-    /// A system with these settings of section `limits`, like `("BURST", "10")` or `("BREAKER__SAMPLES", "3")`.
+    /// A system with the limits of a real one, but for these, like `("BURST", "10")` or `("BREAKER__SAMPLES", "3")`.
     pub async fn limited(limits: &[(&str, &str)]) -> Self {
-        let environment = limits.iter().map(|(key, value)| (format!("JUMUN_LIMITS__{key}"), (*value).to_owned()));
-        let (process, ready) = Process::start_within(&["--ephemeral".to_owned()], environment.collect()).await;
+        let environment = limits.iter().map(|(key, value)| setting(key, value)).collect();
+        let (process, ready) = Process::start_with(&["--ephemeral".to_owned()], environment).await;
         Self { ready, process, providers: None, setup: None, client: client() }
     }
 

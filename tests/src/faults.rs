@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use workflows::{ProviderError, Step};
 
 use self::ports::Faulted;
-use crate::process::MANY;
+use crate::process::unlimited;
 use crate::{Jumun, Setup};
 
 /// How long an order may fail here before it counts as stuck.
@@ -120,7 +120,7 @@ impl Jumun {
             notifications: activities.notifications,
             engine: api::Engine::new(&jumun.ready.engine_ingress, &jumun.ready.engine_admin).expect("URLs"),
             stuck_after: STUCK_AFTER,
-            limits: api::Limits { requests_per_second: MANY, burst: MANY, ..api::Limits::default() },
+            limits: unlimited(),
             metrics: api::Metrics::new(),
             sandbox: Some(activities.sandbox),
         };

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use api::{BreakerLimits, Limits};
 use serde::de::DeserializeOwned;
 
 /// How long a process that is not needed any more may take to stop.
@@ -15,13 +16,38 @@ const STOP_WITHIN: Duration = Duration::from_secs(15);
 /// The path of the binary under test.
 #[must_use]
 pub fn binary() -> PathBuf {
-    // The test runs from `deps/`; the package's binaries are one level up.
-    let test = std::env::current_exe().expect("a running test has a path");
-    test.ancestors().nth(2).expect("target directory").join("jumun-under-test")
+    // A test runs from `deps/`; the package's binaries are one level up, where one of them runs itself.
+    let this = std::env::current_exe().expect("a running program has a path");
+    let directory = this.parent().expect("is in a directory");
+    let directory = if directory.ends_with("deps") { directory.parent().expect("is below another") } else { directory };
+    directory.join("jumun-under-test")
 }
 
-/// More requests a second than a test sends: they are all one principal's.
-pub(crate) const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("is not zero");
+/// More of anything than a test brings about.
+const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("is not zero");
+
+/// Limits that are met by no test by accident: a test's requests are all one principal's, and a busy machine is slow.
+pub(crate) fn unlimited() -> Limits {
+    Limits {
+        requests_per_second: MANY,
+        burst: MANY,
+        open_placements: MANY.get(),
+        breaker: BreakerLimits { samples: MANY.get(), ..BreakerLimits::default() },
+        ..Limits::default()
+    }
+}
+
+/// The same as settings of a process.
+fn settings() -> Vec<(String, String)> {
+    ["REQUESTS_PER_SECOND", "BURST", "OPEN_PLACEMENTS", "BREAKER__SAMPLES"]
+        .map(|key| setting(key, &MANY.to_string()))
+        .into()
+}
+
+/// A setting of section `limits`.
+pub(crate) fn setting(key: &str, value: &str) -> (String, String) {
+    (format!("JUMUN_LIMITS__{key}"), value.to_owned())
+}
 
 /// A running process. It stops when this is dropped, or when the test process ends.
 pub(crate) struct Process(Mutex<Child>);
@@ -29,11 +55,11 @@ pub(crate) struct Process(Mutex<Child>);
 impl Process {
     /// Starts the binary, and waits for the line of JSON that it prints once it is ready.
     pub(crate) async fn start<T: DeserializeOwned + Send + 'static>(arguments: &[String]) -> (Self, T) {
-        Self::start_within(arguments, Vec::new()).await
+        Self::start_with(arguments, settings()).await
     }
 
-    /// The same with an environment, which is above what tests have otherwise.
-    pub(crate) async fn start_within<T: DeserializeOwned + Send + 'static>(
+    /// The same with an environment of its own.
+    pub(crate) async fn start_with<T: DeserializeOwned + Send + 'static>(
         arguments: &[String],
         environment: Vec<(String, String)>,
     ) -> (Self, T) {
@@ -45,8 +71,6 @@ impl Process {
         let mut child = Command::new(binary())
             .args(arguments)
             .args(["--json", "--until-stdin-closes"])
-            .env("JUMUN_LIMITS__REQUESTS_PER_SECOND", MANY.to_string())
-            .env("JUMUN_LIMITS__BURST", MANY.to_string())
             .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
