@@ -4,6 +4,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use workflows::MerchantId;
 
 use crate::store::{Database, StoreError};
 
@@ -16,7 +17,8 @@ impl Progress {
     pub async fn open(database: Database, table: &'static str) -> Result<Self, StoreError> {
         let tables = format!(
             "DEFINE TABLE IF NOT EXISTS {table} SCHEMALESS;
-             DEFINE INDEX IF NOT EXISTS by_time ON {table} FIELDS created_at;"
+             DEFINE INDEX IF NOT EXISTS by_time ON {table} FIELDS created_at;
+             DEFINE INDEX IF NOT EXISTS by_merchant ON {table} FIELDS merchant_id, created_at;"
         );
         database.define(&tables).await?;
         Ok(Self { database, table })
@@ -50,14 +52,23 @@ impl Progress {
         self.database.run(statements, &variables).await?.read(3)
     }
 
-    /// The records, newest first; one where it is named. What only keeps something out is not listed.
-    pub async fn list<T: DeserializeOwned>(&self, id: Option<String>, limit: u32) -> Result<Vec<T>, StoreError> {
+    /// The records, newest first; one where it is named; those of one merchant where that is. What only keeps something
+    /// out is not listed.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        id: Option<String>,
+        merchant_id: Option<&MerchantId>,
+        limit: u32,
+    ) -> Result<Vec<T>, StoreError> {
         let table = self.table;
         let from = if id.is_some() { format!("type::record('{table}', $id)") } else { table.to_owned() };
+        let of_merchant = if merchant_id.is_some() { "merchant_id = $merchant_id AND" } else { "" };
         let statement = format!(
-            "SELECT *, record::id(id) AS id FROM {from} WHERE state != 'void' ORDER BY created_at DESC LIMIT $limit"
+            "SELECT *, record::id(id) AS id FROM {from} WHERE {of_merchant} state != 'void'
+             ORDER BY created_at DESC LIMIT $limit"
         );
-        self.database.run(&statement, &json!({ "id": id, "limit": limit })).await?.read(0)
+        let variables = json!({ "id": id, "merchant_id": merchant_id, "limit": limit });
+        self.database.run(&statement, &variables).await?.read(0)
     }
 }
 

@@ -13,11 +13,12 @@ use workflows::promotion::{self, Promotions};
 use workflows::provider::Listing;
 use workflows::{Context, CouponId, DeliveryId, MerchantId, OrderId, PaymentId};
 
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::json::{
     CouponKindName, CouponStateName, DeliveryStateName, EntryKindName, List, Money, PaymentMethodName, PaymentStateName,
 };
-use crate::problem::{Refused, refusals};
+use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, Limit};
 
@@ -28,9 +29,9 @@ pub(crate) struct ContextsApi {
 }
 
 refusals! {
-    ListPayments: InvalidRequest, UpstreamUnavailable;
-    ListDeliveries: InvalidRequest, UpstreamUnavailable;
-    ListCoupons: InvalidRequest, UpstreamUnavailable;
+    ListPayments: InvalidRequest, Forbidden, UpstreamUnavailable;
+    ListDeliveries: InvalidRequest, Forbidden, UpstreamUnavailable;
+    ListCoupons: InvalidRequest, Forbidden, UpstreamUnavailable;
 }
 
 /// A payment, as the payment context knows it.
@@ -130,13 +131,14 @@ impl ContextsApi {
     #[oai(path = "/payments", method = "get", operation_id = "list_payments")]
     async fn payments(
         &self,
+        caller: Caller,
         /// Only the payment of this order.
         order_id: Query<Option<Checked<OrderId>>>,
         /// How many at most.
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Payment>>, Refused<ListPayments>> {
-        let listing = listing(order_id, limit);
+        let listing = listing(&caller, order_id, limit)?;
         let payments = self.payments.payments(&listing);
         let payments = ask("payment.list", payments).await.map_err(|unanswered| unanswered.by(Context::Payment))?;
         Ok(Json(payments.into_iter().map(Payment::from).collect()))
@@ -148,13 +150,14 @@ impl ContextsApi {
     #[oai(path = "/deliveries", method = "get", operation_id = "list_deliveries")]
     async fn deliveries(
         &self,
+        caller: Caller,
         /// Only the delivery of this order.
         order_id: Query<Option<Checked<OrderId>>>,
         /// How many at most.
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Delivery>>, Refused<ListDeliveries>> {
-        let listing = listing(order_id, limit);
+        let listing = listing(&caller, order_id, limit)?;
         let deliveries = self.deliveries.deliveries(&listing);
         let deliveries =
             ask("delivery.list", deliveries).await.map_err(|unanswered| unanswered.by(Context::Delivery))?;
@@ -167,24 +170,29 @@ impl ContextsApi {
     #[oai(path = "/coupons", method = "get", operation_id = "list_coupons")]
     async fn coupons(
         &self,
+        caller: Caller,
         /// Only the coupon of this order.
         order_id: Query<Option<Checked<OrderId>>>,
         /// How many at most.
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Coupon>>, Refused<ListCoupons>> {
-        let listing = listing(order_id, limit);
+        let listing = listing(&caller, order_id, limit)?;
         let coupons = self.promotions.coupons(&listing);
         let coupons = ask("promotion.list", coupons).await.map_err(|unanswered| unanswered.by(Context::Promotion))?;
         Ok(Json(coupons.into_iter().map(Coupon::from).collect()))
     }
 }
 
-/// What the caller wants listed.
+/// What the caller wants listed; a merchant has its own only.
 #[allow(clippy::needless_pass_by_value, reason = "the framework hands both over by value")]
-pub(crate) fn listing(order_id: Query<Option<Checked<OrderId>>>, limit: Query<Checked<Limit>>) -> Listing {
+pub(crate) fn listing(
+    caller: &Caller,
+    order_id: Query<Option<Checked<OrderId>>>,
+    limit: Query<Checked<Limit>>,
+) -> Result<Listing, Problem> {
     let Checked(Limit(limit)) = limit.0;
-    Listing { order_id: order_id.0.map(|Checked(id)| id), limit }
+    Ok(Listing { order_id: order_id.0.map(|Checked(id)| id), merchant_id: caller.narrowed(None)?, limit })
 }
 
 impl From<payment::Payment> for Payment {

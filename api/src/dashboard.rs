@@ -10,6 +10,7 @@ use poem_openapi::{Enum, Object, OpenApi};
 use workflows::order::{self, DashboardQuery, OrderBook, Tally};
 use workflows::{Currency, DeliveryState, MerchantId, PaymentState, Status};
 
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::headers::AcceptLanguage;
 use crate::json::{DeliveryStateName, Money, PaymentStateName, StatusName};
@@ -31,7 +32,7 @@ pub(crate) struct DashboardApi {
 }
 
 refusals! {
-    GetDashboard: InvalidRequest, TryAgainLater;
+    GetDashboard: InvalidRequest, Forbidden, TryAgainLater;
 }
 
 /// How the orders stand.
@@ -147,6 +148,7 @@ impl DashboardApi {
     #[oai(path = "/dashboard", method = "get", operation_id = "get_dashboard")]
     async fn get(
         &self,
+        caller: Caller,
         /// Only orders of this merchant.
         merchant_id: Query<Option<Checked<MerchantId>>>,
         /// Takings since this time, which is brought down to the whole hour; at most 31 days ago. Absent: since
@@ -156,16 +158,14 @@ impl DashboardApi {
         #[oai(name = "Accept-Language")]
         language: Header<Option<Checked<AcceptLanguage>>>,
     ) -> Result<Json<Dashboard>, Refused<GetDashboard>> {
+        let merchant_id = caller.narrowed(merchant_id.0.map(|Checked(id)| id))?;
         let now = self.orders.now();
         let since = since
             .0
             .map_or(now.duration_trunc(TimeDelta::days(1)), |Checked(since)| since.duration_trunc(TimeDelta::hours(1)));
         let since = since.ok().filter(|since| *since > now - LONGEST_LOOK_BACK).ok_or_else(too_long_ago)?;
-        let query = DashboardQuery {
-            merchant_id: merchant_id.0.map(|Checked(id)| id),
-            since,
-            stuck_since_before: stuck_since_before(now, self.stuck_after),
-        };
+        let query =
+            DashboardQuery { merchant_id, since, stuck_since_before: stuck_since_before(now, self.stuck_after) };
         let dashboard = ask("orders.dashboard", self.orders.dashboard(&query)).await?;
         let language = language_or_default(language.0);
         let labelled = |tally| StatusTally::new(tally, tally.what.label(language));

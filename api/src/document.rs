@@ -147,7 +147,7 @@ fn turn_away(document: &mut Json) {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     let operations = paths.filter(|(path, _)| path.starts_with("/v1")).filter_map(|(_, path)| path.as_object_mut());
     for operation in operations.flat_map(|path| path.values_mut()) {
-        operation["responses"].as_object_mut().into_iter().for_each(problem::add_pressure);
+        operation["responses"].as_object_mut().into_iter().for_each(problem::add_turned_away);
     }
 }
 

@@ -48,8 +48,12 @@ kinds! {
         "A parameter or the body is not as documented.";
     InvalidCursor = 400, "invalid-cursor", "Invalid cursor",
         "`cursor` is not one that a list returned.";
+    Unauthenticated = 401, "unauthenticated", "Unauthenticated",
+        "There is no token, or not one that is good here.";
     PaymentDeclined = 402, "payment-declined", "Payment declined",
         "The payment provider said no (`reason`). The order is rejected and its stock is free again.";
+    Forbidden = 403, "forbidden", "Forbidden",
+        "The token's role may not do this, or not for that merchant.";
     NotFound = 404, "not-found", "Not found",
         "There is nothing of that name.";
     MethodNotAllowed = 405, "method-not-allowed", "Method not allowed",

@@ -3,9 +3,9 @@
 
 #![allow(clippy::unused_async, reason = "the framework awaits every handler")]
 
+mod access;
 mod ask;
 mod body;
-mod caller;
 mod contexts;
 mod dashboard;
 mod document;
@@ -48,6 +48,9 @@ use workflows::promotion::Promotions;
 use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
 
+pub use access::{
+    AUDIENCE, Access, Algorithm, ISSUER, InvalidJwks, InvalidPrincipal, Key, Principal, ShortKey, TokenKey,
+};
 pub use engine::{Engine, InvalidEngine};
 pub use metrics::Metrics;
 pub use pressure::{BreakerLimits, Limits};
@@ -77,6 +80,8 @@ pub struct Deps {
     pub promotions: Arc<dyn Promotions>,
     pub notifications: Arc<dyn Notifications>,
     pub engine: Engine,
+    /// Who calls.
+    pub access: Arc<Access>,
     /// For how long an order has to be without progress to count as stuck.
     pub stuck_after: Duration,
     pub limits: Limits,
@@ -100,11 +105,11 @@ pub fn app(deps: Deps) -> BoxEndpoint<'static> {
 }
 
 fn app_with(deps: Deps, live: Live, pressure: &Arc<Pressure>) -> BoxEndpoint<'static> {
-    let (sandbox, metrics) = (deps.sandbox.clone(), deps.metrics.clone());
+    let (sandbox, access, metrics) = (deps.sandbox.clone(), deps.access.clone(), deps.metrics.clone());
     let api = api(deps, live, pressure.clone());
     match sandbox {
-        Some(sandbox) => routes::mount((api, SandboxApi { sandbox }), pressure, &metrics),
-        None => routes::mount(api, pressure, &metrics),
+        Some(sandbox) => routes::mount((api, SandboxApi { sandbox }), access, pressure, &metrics),
+        None => routes::mount(api, access, pressure, &metrics),
     }
 }
 

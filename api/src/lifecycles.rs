@@ -8,6 +8,7 @@ use poem_openapi::types::Type;
 use workflows::lifecycle::Unwound;
 use workflows::{Lifecycle, Status};
 
+use crate::access::Caller;
 use crate::body::Body;
 use crate::json::List;
 use crate::kind::Kind;
@@ -29,7 +30,7 @@ impl LifecyclesApi {
     ///
     /// The presets: which steps an order goes through, who moves it, when it may be cancelled.
     #[oai(path = "/", method = "get", operation_id = "list_lifecycles")]
-    async fn list(&self) -> Json<List<Checked<Lifecycle>>> {
+    async fn list(&self, _caller: Caller) -> Json<List<Checked<Lifecycle>>> {
         Json(Lifecycle::presets().iter().cloned().map(Checked).collect())
     }
 
@@ -37,6 +38,7 @@ impl LifecyclesApi {
     #[oai(path = "/:name", method = "get", operation_id = "get_lifecycle")]
     async fn get(
         &self,
+        _caller: Caller,
         /// The lifecycle's name.
         name: Path<Checked<LifecycleName>>,
     ) -> Result<Json<Checked<Lifecycle>>, Refused<GetLifecycle>> {
@@ -52,6 +54,7 @@ impl LifecyclesApi {
     #[oai(path = "/preview", method = "post", operation_id = "preview_lifecycle")]
     async fn preview(
         &self,
+        _caller: Caller,
         document: Body<Checked<LifecycleDocument>>,
     ) -> Result<Json<Preview>, Refused<PreviewLifecycle>> {
         let Body(Checked(document)) = document;

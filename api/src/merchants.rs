@@ -7,8 +7,9 @@ use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use workflows::merchant::{self, MerchantPut, Merchants};
-use workflows::{Currency, Lifecycle, MerchantId};
+use workflows::{Currency, Lifecycle, MerchantId, Role};
 
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Body;
 use crate::json::List;
@@ -22,7 +23,7 @@ pub(crate) struct MerchantsApi {
 }
 
 refusals! {
-    PutMerchant: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, InvalidLifecycle, TryAgainLater;
+    PutMerchant: InvalidRequest, Forbidden, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UnknownLifecycle, InvalidLifecycle, TryAgainLater;
     ListMerchants: TryAgainLater;
     GetMerchant: NotFound, TryAgainLater;
 }
@@ -94,10 +95,12 @@ impl MerchantsApi {
     #[oai(path = "/:merchant_id", method = "put", operation_id = "put_merchant")]
     async fn put(
         &self,
+        caller: Caller,
         /// The merchant's id, which the caller chooses.
         merchant_id: Path<Checked<MerchantId>>,
         body: Body<MerchantBody>,
     ) -> Result<MerchantSaved, Refused<PutMerchant>> {
+        caller.must_be(&[Role::Operator])?;
         let Body(body) = body;
         let lifecycle = body.lifecycle.0.lifecycle()?;
         let put = MerchantPut { id: merchant_id.0.0, name: body.name.0.0, currency: body.currency.0, lifecycle };
@@ -111,7 +114,7 @@ impl MerchantsApi {
     ///
     /// All of them, by id.
     #[oai(path = "/", method = "get", operation_id = "list_merchants")]
-    async fn list(&self) -> Result<Json<List<Merchant>>, Refused<ListMerchants>> {
+    async fn list(&self, _caller: Caller) -> Result<Json<List<Merchant>>, Refused<ListMerchants>> {
         let merchants = ask("merchants.list", self.merchants.list()).await?;
         Ok(Json(merchants.into_iter().map(Merchant::from).collect()))
     }
@@ -120,6 +123,7 @@ impl MerchantsApi {
     #[oai(path = "/:merchant_id", method = "get", operation_id = "get_merchant")]
     async fn get(
         &self,
+        _caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
     ) -> Result<Json<Merchant>, Refused<GetMerchant>> {

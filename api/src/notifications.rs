@@ -9,6 +9,7 @@ use poem_openapi::{Object, OpenApi};
 use workflows::notification::{self, MessageSummary, Notifications};
 use workflows::{Context, MerchantId, MessageId, NotificationId, OrderId};
 
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::contexts::listing;
 use crate::json::{List, MessageStateName, StatusName};
@@ -21,7 +22,7 @@ pub(crate) struct NotificationsApi {
 }
 
 refusals! {
-    ListNotifications: InvalidRequest, UpstreamUnavailable;
+    ListNotifications: InvalidRequest, Forbidden, UpstreamUnavailable;
 }
 
 /// One change of an order's status, as it was made known.
@@ -71,13 +72,14 @@ impl NotificationsApi {
     #[oai(path = "/notifications", method = "get", operation_id = "list_notifications")]
     async fn notifications(
         &self,
+        caller: Caller,
         /// Only the notifications of this order.
         order_id: Query<Option<Checked<OrderId>>>,
         /// How many at most.
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<Notification>>, Refused<ListNotifications>> {
-        let listing = listing(order_id, limit);
+        let listing = listing(&caller, order_id, limit)?;
         let notifications = ask("notification.list", self.notifications.notifications(&listing)).await;
         let notifications = notifications.map_err(|unanswered| unanswered.by(Context::Notification))?;
         Ok(Json(notifications.into_iter().map(Notification::from).collect()))

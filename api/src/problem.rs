@@ -90,6 +90,11 @@ impl Problem {
         Self { retry_after_seconds: Some(whole_seconds(time)), ..self }
     }
 
+    /// It is not known who asks. `detail` never repeats what came.
+    pub(crate) fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Unauthenticated, detail)
+    }
+
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(Kind::NotFound, format!("There is no {what}. Check the path."))
     }
@@ -138,6 +143,9 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after_seconds.or(self.kind.retry_after()) {
             response = response.header(header::RETRY_AFTER, seconds);
         }
+        if self.kind == Kind::Unauthenticated {
+            response = response.header(header::WWW_AUTHENTICATE, "Bearer");
+        }
         if let Some(allow) = self.allow {
             response = response.header(header::ALLOW, allow);
         }
@@ -159,10 +167,20 @@ impl From<Problem> for poem::Error {
 
 /// With which every operation answers.
 const EVERYWHERE: [Kind; 2] = [Kind::InvalidRequest, Kind::Internal];
-
 /// The kinds of problem that an operation answers with, besides those of every operation.
 pub(crate) trait Refusals: Send + Sync + 'static {
     const KINDS: &'static [Kind];
+
+    /// All kinds that the operation answers with.
+    fn kinds() -> Vec<Kind> {
+        let mut kinds = Self::KINDS.to_vec();
+        for kind in &EVERYWHERE {
+            if !kinds.contains(kind) {
+                kinds.push(*kind);
+            }
+        }
+        kinds
+    }
 }
 
 /// Names the refusals of an operation.
@@ -186,7 +204,7 @@ pub(crate) struct Refused<R>(Problem, PhantomData<R>);
 impl<R: Refusals> From<Problem> for Refused<R> {
     fn from(problem: Problem) -> Self {
         debug_assert!(
-            EVERYWHERE.contains(&problem.kind) || R::KINDS.contains(&problem.kind),
+            R::kinds().contains(&problem.kind),
             "{:?} is not documented for {}",
             problem.kind,
             std::any::type_name::<R>()
@@ -203,8 +221,7 @@ impl<R> From<Refused<R>> for poem::Error {
 
 impl<R: Refusals> ApiResponse for Refused<R> {
     fn meta() -> MetaResponses {
-        let mut kinds = R::KINDS.to_vec();
-        kinds.extend(EVERYWHERE.into_iter().filter(|kind| !R::KINDS.contains(kind)));
+        let mut kinds = R::kinds();
         kinds.sort_by_key(|kind| kind.status());
         let responses = kinds.chunk_by(|one, other| one.status() == other.status()).map(response).collect();
         MetaResponses { responses }
@@ -215,12 +232,12 @@ impl<R: Refusals> ApiResponse for Refused<R> {
     }
 }
 
-/// What an operation under pressure answers with, whatever it is.
-const UNDER_PRESSURE: [Kind; 3] = [Kind::TooManyRequests, Kind::HeadTooLarge, Kind::TryAgainLater];
+/// With which a request for any operation under `/v1` may be answered before the operation hears of it.
+const AT_THE_DOOR: [Kind; 4] = [Kind::Unauthenticated, Kind::TooManyRequests, Kind::HeadTooLarge, Kind::TryAgainLater];
 
-/// Documents that an operation is turned away under pressure, beside what its `responses` say.
-pub(crate) fn add_pressure(responses: &mut Map<String, Json>) {
-    for kind in UNDER_PRESSURE {
+/// Documents that a request may be turned away at the door, beside what its `responses` say.
+pub(crate) fn add_turned_away(responses: &mut Map<String, Json>) {
+    for kind in AT_THE_DOOR {
         let status = kind.status().as_str().to_owned();
         let known = responses.entry(status).or_insert_with(|| json!(response(&[kind])));
         if let Some(kinds) = known.pointer_mut(KINDS_OF_RESPONSE).and_then(Json::as_array_mut)

@@ -9,6 +9,7 @@ use workflows::merchant::Merchants;
 use workflows::stock::{self, ProductPut, ProductQuery, Stock};
 use workflows::{Context, MerchantId, Sku};
 
+use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
 use crate::body::Body;
 use crate::json::{List, Money, UnitPrice};
@@ -24,7 +25,7 @@ pub(crate) struct ProductsApi {
 }
 
 refusals! {
-    PutProduct: InvalidRequest, NotFound, StockReserved, RequestTimeout, BodyTooLarge, UnsupportedMediaType, CurrencyMismatch,
+    PutProduct: InvalidRequest, Forbidden, NotFound, StockReserved, RequestTimeout, BodyTooLarge, UnsupportedMediaType, CurrencyMismatch,
         TryAgainLater, UpstreamUnavailable;
     ListProducts: NotFound, TryAgainLater, UpstreamUnavailable;
     GetProduct: NotFound, TryAgainLater, UpstreamUnavailable;
@@ -86,12 +87,14 @@ impl ProductsApi {
     #[oai(path = "/:merchant_id/products/:sku", method = "put", operation_id = "put_product")]
     async fn put(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The product's SKU, which the caller chooses.
         sku: Path<Checked<Sku>>,
         body: Body<ProductBody>,
     ) -> Result<Json<Product>, Refused<PutProduct>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let unit_price = workflows::Money::from(&body.unit_price);
@@ -123,6 +126,7 @@ impl ProductsApi {
     #[oai(path = "/:merchant_id/products", method = "get", operation_id = "list_products")]
     async fn list(
         &self,
+        _caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
     ) -> Result<Json<List<Product>>, Refused<ListProducts>> {
@@ -136,6 +140,7 @@ impl ProductsApi {
     #[oai(path = "/:merchant_id/products/:sku", method = "get", operation_id = "get_product")]
     async fn get(
         &self,
+        _caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The product's SKU.

@@ -11,6 +11,7 @@ use poem::{EndpointExt, IntoEndpoint, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
 
+use crate::access::{Access, authenticated};
 use crate::document::{self, Document};
 use crate::metrics::Metrics;
 use crate::operations::Operations;
@@ -20,7 +21,12 @@ use crate::{framework, limits, metrics, parameters, pressure};
 type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
 
 /// `api` and its document, behind everything that applies to all routes.
-pub(crate) fn mount<T: OpenApi + 'static>(api: T, pressure: &Arc<Pressure>, metrics: &Metrics) -> BoxEndpoint<'static> {
+pub(crate) fn mount<T: OpenApi + 'static>(
+    api: T,
+    access: Arc<Access>,
+    pressure: &Arc<Pressure>,
+    metrics: &Metrics,
+) -> BoxEndpoint<'static> {
     let body_timeout = pressure.limits.body_timeout;
     let operations = Arc::new(Operations::of::<T>());
     let (rated, opened, met, metrics) = (pressure.clone(), pressure.clone(), pressure.clone(), metrics.clone());
@@ -29,6 +35,7 @@ pub(crate) fn mount<T: OpenApi + 'static>(api: T, pressure: &Arc<Pressure>, metr
         .around(framework::naming_verbs)
         .before(move |request| limits::bounded(body_timeout, request))
         .around(move |next, request| pressure::limited(rated.clone(), next, request))
+        .around(move |next, request| authenticated(access.clone(), next, request))
         .around(move |next, request| pressure::strangers(met.clone(), next, request))
         .around(move |next, request| pressure::shed(opened.clone(), next, request))
         .with(CatchPanic::new().with_handler(framework::panicked))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
-use workflows::Context;
 use workflows::sandbox::{Mode, Sandbox};
+use workflows::{Context, Role};
 
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Body;
 use crate::json::ContextName;
@@ -21,7 +22,8 @@ pub(crate) struct SandboxApi {
 }
 
 refusals! {
-    PutSandbox: InvalidRequest, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UpstreamUnavailable;
+    GetSandbox: Forbidden;
+    PutSandbox: InvalidRequest, Forbidden, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UpstreamUnavailable;
 }
 
 /// How a built-in provider behaves, for its activities and for its queries.
@@ -66,8 +68,9 @@ struct SandboxModes {
 impl SandboxApi {
     /// Read the modes
     #[oai(path = "/", method = "get", operation_id = "get_sandbox")]
-    async fn get(&self) -> Json<SandboxModes> {
-        Json(self.modes().await)
+    async fn get(&self, caller: Caller) -> Result<Json<SandboxModes>, Refused<GetSandbox>> {
+        caller.must_be(&[Role::Operator])?;
+        Ok(Json(self.modes().await))
     }
 
     /// Set a provider's mode
@@ -76,10 +79,12 @@ impl SandboxApi {
     #[oai(path = "/:context", method = "put", operation_id = "put_sandbox")]
     async fn put(
         &self,
+        caller: Caller,
         /// Whose provider.
         context: Path<ContextName>,
         body: Body<SandboxMode>,
     ) -> Result<Json<SandboxModes>, Refused<PutSandbox>> {
+        caller.must_be(&[Role::Operator])?;
         let (context, mode) = (context.0.into(), Mode::try_from(body.0)?);
         let set = self.sandbox.set_mode(context, mode);
         ask("sandbox.set_mode", set).await.map_err(|unanswered| unanswered.by(context))?;

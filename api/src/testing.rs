@@ -20,9 +20,9 @@ use workflows::order::command::Verdict;
 use workflows::order::{Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
 use workflows::sandbox::Mode;
 use workflows::stock::Product;
-use workflows::{Context, MerchantId, OrderId, PaymentMethod, ProviderError, Sku, Step, WebhookName};
+use workflows::{Command, Context, MerchantId, OrderId, PaymentMethod, ProviderError, Role, Sku, Step, WebhookName};
 
-use crate::{Deps, Engine, Limits, Metrics, app};
+use crate::{AUDIENCE, Access, Deps, Engine, ISSUER, Key, Limits, Metrics, Principal, TokenKey, app};
 
 /// More requests a second than a test sends.
 const MANY: NonZeroU32 = NonZeroU32::new(1_000_000).expect("is not zero");
@@ -158,6 +158,7 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         promotions: state.clone(),
         notifications: state.clone(),
         engine: Engine::new(engine_url, engine_url).expect("URLs"),
+        access: Arc::new(access()),
         stuck_after: Duration::from_secs(30),
         limits: unlimited(),
         metrics: Metrics::new(),
@@ -183,8 +184,45 @@ async fn engine(state: Arc<State>) -> String {
     format!("http://{address}")
 }
 
+/// A request of whoever usually makes it: the customer places, everybody does what is theirs to do, and the operator
+/// looks and keeps house.
 pub(crate) fn request(method: Method, path: &str) -> poem::RequestBuilder {
+    let parts: Vec<_> = path.split('?').next().unwrap_or(path).split('/').filter(|part| !part.is_empty()).collect();
+    let role = match parts[..] {
+        ["v1", "orders"] if method == Method::POST => Role::Customer,
+        ["v1", "orders", _, asked] if method == Method::POST => {
+            let asked = Command::ALL.into_iter().find(|known| known.as_str() == asked);
+            asked.map_or(Role::Operator, |known| known.roles()[0])
+        }
+        _ => Role::Operator,
+    };
+    request_as(&token(role, "kim"), method, path)
+}
+
+/// A request with that token.
+pub(crate) fn request_as(token: &str, method: Method, path: &str) -> poem::RequestBuilder {
+    anonymous(method, path).header("authorization", format!("Bearer {token}"))
+}
+
+/// A request without a token.
+pub(crate) fn anonymous(method: Method, path: &str) -> poem::RequestBuilder {
     Request::builder().method(method).uri(path.parse().expect("a path"))
+}
+
+/// A token; a merchant's is that of `sauce-shop`.
+pub(crate) fn token(role: Role, subject: &str) -> String {
+    let merchant_id = (role == Role::Merchant).then(|| "sauce-shop".parse().expect("an id"));
+    let principal = Principal::new(role, subject, merchant_id).expect("well formed");
+    // In 2100.
+    key().mint(&principal, ISSUER, AUDIENCE, 0, 4_102_444_800)
+}
+
+fn key() -> TokenKey {
+    TokenKey::new("the key of the tests of this crate").expect("is long enough")
+}
+
+fn access() -> Access {
+    Access::new(Key::Secret(key()), ISSUER, AUDIENCE).expect("needs nothing")
 }
 
 /// A good order.
@@ -283,7 +321,7 @@ impl State {
         let events = books.get_mut(id).expect("an order");
         for ((step, fact), number) in facts.into_iter().zip(events.len() + 1..) {
             let number = u32::try_from(number).expect("few");
-            let event = Event { order_id: id.clone(), number, at: at(), step, fact };
+            let event = Event { order_id: id.clone(), number, at: at(), step, by: None, fact };
             locked(&self.feed).push(event.clone());
             events.push(event);
         }
@@ -307,7 +345,14 @@ impl State {
         locked(&self.events).entry(id.clone()).or_insert_with(|| {
             let numbered = (1..).zip(facts);
             let events: Vec<_> = numbered
-                .map(|(number, fact)| Event { order_id: id.clone(), number, at: at(), step: Step::OrderPlace, fact })
+                .map(|(number, fact)| Event {
+                    order_id: id.clone(),
+                    number,
+                    at: at(),
+                    step: Step::OrderPlace,
+                    by: None,
+                    fact,
+                })
                 .collect();
             locked(&self.feed).extend(events.iter().cloned());
             events

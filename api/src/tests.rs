@@ -478,7 +478,9 @@ async fn a_command_is_judged_before_the_engine_is_asked() {
     let placed = world.post("/v1/orders", &[], order()).await.body;
     let path = |command: &str| format!("/v1/orders/{}/{command}", placed["id"].as_str().expect("an id"));
     let post = |command: &str| request(Method::POST, &path(command)).finish();
-    let refused = world.send(post("complete-delivery")).await;
+    // No courier sees it yet.
+    world.send(post("complete-delivery")).await.is_problem(404, "not-found");
+    let refused = world.send(post("accept")).await;
     refused.is_problem(409, "command-not-allowed");
     assert_eq!((&refused.body["status"], &refused.body["allowed_commands"]), (&json!("paid"), &json!(["cancel"])));
     world.send(post("explode")).await.is_problem(404, "not-found");

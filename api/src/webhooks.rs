@@ -18,6 +18,7 @@ use workflows::notification::{
 };
 use workflows::{Context, MerchantId, MessageId, OrderId, WebhookName};
 
+use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
 use crate::body::Body;
 use crate::engine::Engine;
@@ -36,13 +37,13 @@ pub(crate) struct WebhooksApi {
 }
 
 refusals! {
-    PutWebhook: InvalidRequest, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater,
+    PutWebhook: InvalidRequest, Forbidden, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater,
         UpstreamUnavailable;
-    ListWebhooks: NotFound, TryAgainLater, UpstreamUnavailable;
-    GetWebhook: NotFound, UpstreamUnavailable;
-    DeleteWebhook: NotFound, UpstreamUnavailable;
-    ListWebhookDeliveries: InvalidRequest, NotFound, UpstreamUnavailable;
-    ReplayWebhookDelivery: NotFound, TryAgainLater, UpstreamUnavailable;
+    ListWebhooks: Forbidden, NotFound, TryAgainLater, UpstreamUnavailable;
+    GetWebhook: Forbidden, NotFound, UpstreamUnavailable;
+    DeleteWebhook: Forbidden, NotFound, UpstreamUnavailable;
+    ListWebhookDeliveries: InvalidRequest, Forbidden, NotFound, UpstreamUnavailable;
+    ReplayWebhookDelivery: Forbidden, NotFound, TryAgainLater, UpstreamUnavailable;
 }
 
 /// What is said of a webhook.
@@ -157,12 +158,14 @@ impl WebhooksApi {
     #[oai(path = "/:merchant_id/webhooks/:name", method = "put", operation_id = "put_webhook")]
     async fn put(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The webhook's name, which the caller chooses.
         name: Path<Checked<WebhookName>>,
         body: Body<WebhookBody>,
     ) -> Result<WebhookSaved, Refused<PutWebhook>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let url = body.url.0.0;
@@ -185,9 +188,11 @@ impl WebhooksApi {
     #[oai(path = "/:merchant_id/webhooks", method = "get", operation_id = "list_webhooks")]
     async fn list(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
     ) -> Result<Json<List<Webhook>>, Refused<ListWebhooks>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let query = WebhookQuery { merchant_id: merchant.id, name: None };
         let webhooks = ask("notification.webhooks", self.notifications.webhooks(&query)).await.map_err(unavailable)?;
@@ -198,11 +203,13 @@ impl WebhooksApi {
     #[oai(path = "/:merchant_id/webhooks/:name", method = "get", operation_id = "get_webhook")]
     async fn get(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The webhook's name.
         name: Path<Checked<WebhookName>>,
     ) -> Result<Json<Webhook>, Refused<GetWebhook>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         Ok(Json(self.find(&of(merchant_id, name)).await?.into()))
     }
 
@@ -212,11 +219,13 @@ impl WebhooksApi {
     #[oai(path = "/:merchant_id/webhooks/:name", method = "delete", operation_id = "delete_webhook")]
     async fn delete(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The webhook's name.
         name: Path<Checked<WebhookName>>,
     ) -> Result<WebhookDeleted, Refused<DeleteWebhook>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let webhook = of(merchant_id, name);
         let deleted = ask("notification.delete_webhook", self.notifications.delete_webhook(&webhook)).await;
         if deleted.map_err(unavailable)? { Ok(WebhookDeleted::Gone) } else { Err(no_webhook(&webhook).into()) }
@@ -228,6 +237,7 @@ impl WebhooksApi {
     #[oai(path = "/:merchant_id/webhooks/:name/deliveries", method = "get", operation_id = "list_webhook_deliveries")]
     async fn deliveries(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The webhook's name.
@@ -236,6 +246,7 @@ impl WebhooksApi {
         #[oai(default = "Limit::of_50")]
         limit: Query<Checked<Limit>>,
     ) -> Result<Json<List<WebhookDelivery>>, Refused<ListWebhookDeliveries>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let Checked(Limit(limit)) = limit.0;
         let query = MessageQuery { webhook: of(merchant_id, name), message_id: None, limit };
         let messages = self.messages(&query).await?;
@@ -256,6 +267,7 @@ impl WebhooksApi {
     )]
     async fn replay(
         &self,
+        caller: Caller,
         /// The merchant's id.
         merchant_id: Path<Checked<MerchantId>>,
         /// The webhook's name.
@@ -263,6 +275,7 @@ impl WebhooksApi {
         /// The delivery's id.
         delivery_id: Path<Checked<MessageId>>,
     ) -> Result<Replayed, Refused<ReplayWebhookDelivery>> {
+        caller.must_act_for(&merchant_id.0.0)?;
         let Checked(id) = delivery_id.0;
         let query = MessageQuery { webhook: of(merchant_id, name), message_id: Some(id.clone()), limit: 1 };
         let message = self.messages(&query).await?.into_iter().next();

@@ -2,9 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tests::Shop;
+use tests::{CUSTOMER, Jumun, Shop};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use workflows::Role;
 
 use crate::shared;
 
@@ -75,16 +76,18 @@ async fn a_bad_body_is_refused() {
     let _ = post("application/json", large.clone()).await.problem(413, "body-too-large");
 
     // The same without a length.
-    let answer = post_chunked(&shop.jumun.ready.api, &large).await;
+    let answer = post_chunked(shop.jumun, &large).await;
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("/problems/body-too-large"), "{answer}");
 }
 
 /// Posts an order in chunks, and returns the raw answer.
-async fn post_chunked(api: &str, body: &[u8]) -> String {
-    let host = api.strip_prefix("http://").expect("a URL");
+async fn post_chunked(jumun: &Jumun, body: &[u8]) -> String {
+    let token = jumun.token(Role::Customer, CUSTOMER, None);
+    let host = jumun.ready.api.strip_prefix("http://").expect("a URL");
     let mut stream = TcpStream::connect(host).await.expect("connects");
     let mut request = format!(
-        "POST /v1/orders HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nconnection: close\r\n\
+        "POST /v1/orders HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\nconnection: close\r\n\
          transfer-encoding: chunked\r\n\r\n"
     )
     .into_bytes();

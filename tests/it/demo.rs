@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tests::{binary, life};
+use tests::{Jumun, binary, life};
 
 use crate::shared;
 
@@ -13,6 +13,11 @@ async fn demo(arguments: &[&str]) -> Output {
     let output = tokio::task::spawn_blocking(move || demo.output()).await.expect("no panic").expect("the binary runs");
     assert!(output.status.success(), "{output:?}");
     output
+}
+
+/// Where the key is with which the demo mints tokens.
+fn data_dir(jumun: &Jumun) -> String {
+    jumun.ready.data_dir.display().to_string()
 }
 
 /// What is printed as JSON: the events, and in the end a summary of each order.
@@ -30,7 +35,7 @@ fn summaries<'a>(summaries: &'a [Value], status: &'a str) -> impl Iterator<Item 
 #[tokio::test]
 async fn it_shows_five_closed_one_cancelled_and_one_rejected() {
     let jumun = shared().await;
-    let (events, ends) = read(&demo(&["--json", "--api", &jumun.ready.api]).await);
+    let (events, ends) = read(&demo(&["--json", "--api", &jumun.ready.api, "--data-dir", &data_dir(jumun)]).await);
     assert_eq!(ends.len(), 7, "{ends:#?}");
     assert!(ends.iter().all(|summary| summary["as_planned"] == true), "{ends:#?}");
     let mut shops: Vec<_> = summaries(&ends, "closed").map(|end| end["shop"].as_str().expect("a shop")).collect();
@@ -54,7 +59,8 @@ async fn it_shows_five_closed_one_cancelled_and_one_rejected() {
 
 #[tokio::test]
 async fn away_from_a_terminal_it_prints_plain_lines() {
-    let output = demo(&["--api", &shared().await.ready.api]).await;
+    let jumun = shared().await;
+    let output = demo(&["--api", &jumun.ready.api, "--data-dir", &data_dir(jumun)]).await;
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(!text.contains('\u{1b}'), "no escapes: {text}");
     for (event, times) in [("order_closed", 5), ("order_cancelled", 1), ("order_rejected", 1), ("order_placed", 7)] {

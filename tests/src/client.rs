@@ -1,11 +1,18 @@
 //! A running jumun, driven over HTTP as its users would.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
+use std::process;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use api::{AUDIENCE, Access, ISSUER, Key, Principal, TokenKey};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use reqwest::{Method, RequestBuilder};
 use serde::Deserialize;
 use serde_json::Value;
+use workflows::{Command, Role};
 
 use crate::process::{Process, setting};
 use crate::{Answer, Providers, Setup};
@@ -32,7 +39,14 @@ pub struct Jumun {
     /// The directory and ports, where they are this system's alone.
     pub(crate) setup: Option<Setup>,
     client: reqwest::Client,
+    /// With which it reads tokens.
+    key: TokenKey,
+    /// The merchants of the orders that were seen, who are asked for what merchants do.
+    merchants: Mutex<HashMap<String, String>>,
 }
+
+/// Who customers are, unless a test says otherwise.
+pub const CUSTOMER: &str = "customer";
 
 impl Jumun {
     /// A system that keeps nothing, on free ports.
@@ -51,7 +65,7 @@ impl Jumun {
     pub async fn limited(limits: &[(&str, &str)]) -> Self {
         let environment = limits.iter().map(|(key, value)| setting(key, value)).collect();
         let (process, ready) = Process::start_with(&["--ephemeral".to_owned()], environment).await;
-        Self { ready, process, providers: None, setup: None, client: client() }
+        Self::of(process, ready)
     }
 
     /// The same as `ephemeral` with every provider in a process of its own.
@@ -65,7 +79,68 @@ impl Jumun {
     pub async fn spawn(arguments: &[&str]) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (process, ready) = Process::start(&arguments).await;
-        Self { ready, process, providers: None, setup: None, client: client() }
+        Self::of(process, ready)
+    }
+
+    fn of(process: Process, ready: Ready) -> Self {
+        let key = token_key(&ready);
+        Self { ready, process, providers: None, setup: None, client: client(), key, merchants: Mutex::default() }
+    }
+
+    /// A token that is good for an hour.
+    #[must_use]
+    pub fn token(&self, role: Role, subject: &str, merchant_id: Option<&str>) -> String {
+        let merchant_id = merchant_id.map(|id| id.parse().expect("a merchant id"));
+        let principal = Principal::new(role, subject, merchant_id).expect("well formed");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        self.key.mint(&principal, ISSUER, AUDIENCE, now, now + 3_600)
+    }
+
+    /// What reads this system's tokens.
+    pub(crate) fn access(&self) -> Access {
+        Access::new(Key::Secret(self.key.clone()), ISSUER, AUDIENCE).expect("needs nothing")
+    }
+
+    /// The same system, as this caller sees it.
+    #[must_use]
+    pub fn as_role(&self, role: Role, subject: &str, merchant_id: Option<&str>) -> Client<'_> {
+        Client { jumun: self, token: self.token(role, subject, merchant_id) }
+    }
+
+    /// Who asks for this where a test does not say: the customer places, everybody does what is theirs to do, and the
+    /// operator looks and keeps house.
+    fn usual_token(&self, method: &Method, path: &str) -> String {
+        let path = path.split('?').next().unwrap_or(path);
+        let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let role = match parts[..] {
+            ["v1", "orders"] if method == Method::POST => Role::Customer,
+            ["v1", "orders", _, command] if method == Method::POST => {
+                let command = Command::ALL.into_iter().find(|known| known.as_str() == command);
+                command.and_then(|command| command.roles().first().copied()).unwrap_or(Role::Operator)
+            }
+            _ => Role::Operator,
+        };
+        match role {
+            Role::Merchant => {
+                let merchants = self.merchants.lock().expect("no panic");
+                let merchant_id = parts.get(2).and_then(|order_id| merchants.get(*order_id));
+                self.token(role, "merchant", Some(merchant_id.map_or("nobody", String::as_str)))
+            }
+            Role::Customer => self.token(role, CUSTOMER, None),
+            _ => self.token(role, role.as_str(), None),
+        }
+    }
+
+    /// Remembers whose the orders in an answer are.
+    fn learn(&self, body: &Value) {
+        let items = body["items"].as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
+        for order in items {
+            if let (Some(id), Some(merchant_id)) = (order["id"].as_str(), order["merchant_id"].as_str())
+                && id.starts_with("ord_")
+            {
+                self.merchants.lock().expect("no panic").insert(id.to_owned(), merchant_id.to_owned());
+            }
+        }
     }
 
     /// Its providers in processes of their own.
@@ -87,7 +162,7 @@ impl Jumun {
     /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine that jumun started first.
     pub fn signal_engine(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.ready.engine_pid);
-        assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
+        assert!(process::Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -97,35 +172,48 @@ impl Jumun {
     /// # Errors
     /// Where jumun does not answer.
     pub async fn try_get(&self, path: &str) -> reqwest::Result<Answer> {
-        Answer::read(self.request(reqwest::Method::GET, path).send().await?).await
+        self.try_send(self.request(Method::GET, path)).await
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.request(reqwest::Method::PUT, path).json(body)).await
+        self.send(self.request(Method::PUT, path).json(body)).await
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send(self.request(reqwest::Method::POST, path).json(body)).await
+        self.send(self.request(Method::POST, path).json(body)).await
     }
 
     /// Asks a command of an order, without a body.
     pub async fn command(&self, order_id: &str, command: &str) -> Answer {
-        self.send(self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"))).await
+        // Whose it is has to be known to be asked for them.
+        let known = self.merchants.lock().expect("no panic").contains_key(order_id);
+        if !known {
+            let _ = self.try_get(&format!("/v1/orders/{order_id}")).await;
+        }
+        self.send(self.request(Method::POST, &format!("/v1/orders/{order_id}/{command}"))).await
     }
 
     /// A request to be completed by the test.
-    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let token = self.usual_token(&method, path);
+        self.anonymous(method, path).bearer_auth(token)
+    }
+
+    /// A request without a token.
+    pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.ready.api))
     }
 
-    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub async fn send(&self, request: RequestBuilder) -> Answer {
         self.try_send(request).await.expect("jumun answers")
     }
 
     /// # Errors
     /// Where jumun does not answer.
-    pub async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
-        Answer::read(request.send().await?).await
+    pub async fn try_send(&self, request: RequestBuilder) -> reqwest::Result<Answer> {
+        let answer = Answer::read(request.send().await?).await?;
+        self.learn(&answer.body);
+        Ok(answer)
     }
 
     /// The engine's own view of an order's workflow, by its admin API's SQL: status and name of its invocations.
@@ -156,6 +244,45 @@ impl Jumun {
         let request = self.client.patch(format!("{}/invocations/{id}/cancel", self.ready.engine_admin));
         let _ = self.send(request).await.ok();
     }
+}
+
+/// A running jumun, as one caller sees it.
+pub struct Client<'a> {
+    jumun: &'a Jumun,
+    pub token: String,
+}
+
+impl Client<'_> {
+    pub async fn get(&self, path: &str) -> Answer {
+        self.jumun.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.jumun.send(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.jumun.send(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.jumun.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Asks a command of an order, without a body.
+    pub async fn command(&self, order_id: &str, command: &str) -> Answer {
+        self.jumun.send(self.request(Method::POST, &format!("/v1/orders/{order_id}/{command}"))).await
+    }
+
+    /// A request to be completed by the test.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.jumun.anonymous(method, path).bearer_auth(&self.token)
+    }
+}
+
+fn token_key(ready: &Ready) -> TokenKey {
+    let text = std::fs::read_to_string(ready.data_dir.join("token.key")).expect("a running jumun has a local key");
+    TokenKey::new(BASE64_STANDARD.decode(text.trim()).expect("base64")).expect("long enough")
 }
 
 fn client() -> reqwest::Client {

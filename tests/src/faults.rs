@@ -119,6 +119,7 @@ impl Jumun {
             promotions: activities.promotions,
             notifications: activities.notifications,
             engine: api::Engine::new(&jumun.ready.engine_ingress, &jumun.ready.engine_admin).expect("URLs"),
+            access: Arc::new(jumun.access()),
             stuck_after: STUCK_AFTER,
             limits: unlimited(),
             metrics: api::Metrics::new(),

@@ -16,7 +16,7 @@ mod shop;
 mod systems;
 
 pub use answer::Answer;
-pub use client::{Jumun, Ready};
+pub use client::{CUSTOMER, Client, Jumun, Ready};
 pub use faults::{Fault, Faults, Place};
 pub use feed::{Feed, Told};
 pub use postgres::Scratch;

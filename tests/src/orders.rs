@@ -3,19 +3,46 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use workflows::{Command, Role};
 
-use crate::{Jumun, until};
+use crate::{CUSTOMER, Jumun, until};
 
 impl Jumun {
     pub async fn order(&self, order_id: &str) -> Value {
         self.get(&format!("/v1/orders/{order_id}")).await.ok()
     }
 
+    /// The order with the commands that it takes now from those whose they are: the customer, its merchant and the
+    /// courier. (That merchants and operators may cancel, too, is left out.)
+    async fn with_commands(&self, mut order: Value) -> Option<Value> {
+        let (id, merchant_id) = (order["id"].as_str()?.to_owned(), order["merchant_id"].as_str()?.to_owned());
+        let people = [
+            (Role::Customer, CUSTOMER, None),
+            (Role::Merchant, "merchant", Some(merchant_id.as_str())),
+            (Role::Courier, "courier", None),
+        ];
+        let mut takes = Vec::new();
+        for (role, subject, merchant_id) in people {
+            let seen = self.as_role(role, subject, merchant_id);
+            let seen = self.try_send(seen.request(reqwest::Method::GET, &format!("/v1/orders/{id}"))).await.ok()?;
+            // Who does not see the order has nothing to do with it now.
+            let allowed: Vec<Command> =
+                serde_json::from_value(seen.body["allowed_commands"].clone()).unwrap_or_default();
+            takes.extend(allowed.into_iter().filter(|command| command.roles().first() == Some(&role)));
+        }
+        takes.sort();
+        order["allowed_commands"] = json!(takes);
+        Some(order)
+    }
+
     /// Waits until the order has `status`, and returns it.
     pub async fn reaches(&self, order_id: &str, status: &str) -> Value {
         until(&format!("{order_id} to be {status}"), async || {
             let answer = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?;
-            (answer.status == 200 && answer.body["status"] == status).then_some(answer.body)
+            if answer.status == 200 && answer.body["status"] == status {
+                return self.with_commands(answer.body).await;
+            }
+            None
         })
         .await
     }
@@ -24,6 +51,7 @@ impl Jumun {
     pub async fn takes(&self, order_id: &str, command: &str) -> Value {
         until(&format!("{order_id} to take {command}"), async || {
             let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
+            let order = self.with_commands(order).await?;
             order["allowed_commands"].as_array().is_some_and(|takes| takes.contains(&json!(command))).then_some(order)
         })
         .await
@@ -42,6 +70,7 @@ impl Jumun {
             if order["status"] == status {
                 return Some(order);
             }
+            let order = self.with_commands(order).await?;
             let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
             if let Some(command) = takes.find(|command| !matches!(*command, "cancel" | "reject")) {
                 let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));

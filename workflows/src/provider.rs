@@ -76,6 +76,9 @@ pub struct Listing {
     /// Only those of this order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_id: Option<OrderId>,
+    /// Only those of this merchant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merchant_id: Option<MerchantId>,
     /// At most so many.
     pub limit: u32,
 }

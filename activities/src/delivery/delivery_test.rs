@@ -37,7 +37,10 @@ async fn every_call_can_be_repeated() {
         deliveries.complete(&of(&order)).await.expect("completes");
     }
     deliveries.request(&request(&order)).await.expect("was requested");
-    let listed = deliveries.deliveries(&Listing { order_id: Some(order.clone()), limit: 10 }).await.expect("lists");
+    let listed = deliveries
+        .deliveries(&Listing { order_id: Some(order.clone()), merchant_id: None, limit: 10 })
+        .await
+        .expect("lists");
     assert_eq!((listed.len(), listed[0].state), (1, DeliveryState::Delivered));
     assert!(deliveries.cancel(&of(&order)).await.is_err(), "what was delivered is not called off");
 }
@@ -62,5 +65,11 @@ async fn a_cancel_that_comes_first_keeps_the_request_out() {
         assert_eq!(deliveries.cancel(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert!(matches!(deliveries.request(&request(&order)).await, Err(ProviderError::Impossible(_))));
-    assert!(deliveries.deliveries(&Listing { order_id: None, limit: 10 }).await.expect("lists").is_empty());
+    assert!(
+        deliveries
+            .deliveries(&Listing { order_id: None, merchant_id: None, limit: 10 })
+            .await
+            .expect("lists")
+            .is_empty()
+    );
 }

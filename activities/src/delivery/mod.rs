@@ -87,7 +87,8 @@ impl Deliveries for BuiltIn {
 
     async fn deliveries(&self, listing: &Listing) -> Result<Vec<Delivery>, ProviderError> {
         self.modes.pass(Context::Delivery).await?;
-        Ok(self.deliveries.list(listing.order_id.as_ref().map(|id| id.delivery().to_string()), listing.limit).await?)
+        let id = listing.order_id.as_ref().map(|id| id.delivery().to_string());
+        Ok(self.deliveries.list(id, listing.merchant_id.as_ref(), listing.limit).await?)
     }
 }
 

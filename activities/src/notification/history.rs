@@ -20,6 +20,7 @@ const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS told SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS notifications SCHEMALESS;
     DEFINE INDEX IF NOT EXISTS by_place ON notifications FIELDS place;
+    DEFINE INDEX IF NOT EXISTS by_merchant ON notifications FIELDS notification.merchant_id, place;
     DEFINE TABLE IF NOT EXISTS messages SCHEMALESS;
     DEFINE INDEX IF NOT EXISTS by_webhook ON messages FIELDS webhook, place;
 ";
@@ -91,13 +92,20 @@ impl History {
             notification: Notification,
             messages: Vec<MessageId>,
         }
-        let from = match listing.order_id {
-            Some(_) => "notifications:[$order_id, 0]..=[$order_id, $last] LIMIT $limit",
-            None => "notifications ORDER BY place DESC LIMIT $limit",
+        let of_merchant =
+            if listing.merchant_id.is_some() { "WHERE notification.merchant_id = $merchant_id" } else { "" };
+        let (from, order) = match listing.order_id {
+            Some(_) => ("notifications:[$order_id, 0]..=[$order_id, $last]", ""),
+            None => ("notifications", "ORDER BY place DESC"),
         };
-        let variables = json!({ "order_id": listing.order_id, "last": u32::MAX, "limit": listing.limit });
+        let variables = json!({
+            "order_id": listing.order_id,
+            "last": u32::MAX,
+            "merchant_id": listing.merchant_id,
+            "limit": listing.limit,
+        });
         // The place is there to sort by.
-        let statement = format!("SELECT place, notification, messages FROM {from}");
+        let statement = format!("SELECT place, notification, messages FROM {from} {of_merchant} {order} LIMIT $limit");
         let rows: Vec<Row> = self.database.run(&statement, &variables).await?.read(0)?;
 
         let ids: Vec<&MessageId> = rows.iter().flat_map(|row| &row.messages).collect();

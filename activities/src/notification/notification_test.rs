@@ -110,7 +110,7 @@ async fn message(notifications: &BuiltIn, id: &MessageId) -> Message {
 }
 
 async fn of_order(notifications: &BuiltIn, order: &OrderId) -> Vec<Notification> {
-    let listing = Listing { order_id: Some(order.clone()), limit: 100 };
+    let listing = Listing { order_id: Some(order.clone()), merchant_id: None, limit: 100 };
     notifications.notifications(&listing).await.expect("lists")
 }
 
@@ -175,7 +175,8 @@ async fn a_listing_of_all_is_newest_first_and_shows_the_state_of_each_message() 
     let (notifications, delivered, _) = one_message(&receiver).await;
     assert_eq!(attempt(&notifications, &delivered, 0).await, Attempted::Delivered);
     let pending = notifications.send(&notice(order(2))).await.expect("sends");
-    let listed = notifications.notifications(&Listing { order_id: None, limit: 3 }).await.expect("lists");
+    let listed =
+        notifications.notifications(&Listing { order_id: None, merchant_id: None, limit: 3 }).await.expect("lists");
     let summary = |id: &MessageId, state| {
         vec![MessageSummary { id: id.clone(), channel: Channel::read("webhook-till").expect("one"), state }]
     };
@@ -188,7 +189,8 @@ async fn a_listing_of_all_is_newest_first_and_shows_the_state_of_each_message() 
             (order(1).notification(3), summary(&delivered, MessageState::Delivered)),
         ]
     );
-    let newest = notifications.notifications(&Listing { order_id: None, limit: 1 }).await.expect("lists");
+    let newest =
+        notifications.notifications(&Listing { order_id: None, merchant_id: None, limit: 1 }).await.expect("lists");
     assert_eq!(newest[0].id, order(2).notification(3));
 }
 
@@ -351,7 +353,7 @@ async fn no_call_passes_while_the_provider_is_down() {
     let query = MessageQuery { webhook: reference("till"), message_id: None, limit: 10 };
     assert!(notifications.send(&paid(order(2))).await.is_err());
     assert!(notifications.deliver(&attempt).await.is_err());
-    assert!(notifications.notifications(&Listing { order_id: None, limit: 10 }).await.is_err());
+    assert!(notifications.notifications(&Listing { order_id: None, merchant_id: None, limit: 10 }).await.is_err());
     assert!(notifications.put_webhook(&webhook("till", &receiver.url, &[])).await.is_err());
     assert!(notifications.webhooks(&all_webhooks()).await.is_err());
     assert!(notifications.delete_webhook(&reference("till")).await.is_err());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::{Order, OrderId, ProviderError, Step};
 
@@ -18,7 +18,7 @@ use crate::store::{Database, StoreError};
 use tally::Changes;
 use writer::{Append, NotAppended, Writer};
 
-// `place` sorts orders by time. `moving_since` is there while an order waits for nobody and is not at its end;
+// `place` sorts orders by time. `for_courier` is there for orders that a courier sees: who took it, or nobody yet. `moving_since` is there while an order waits for nobody and is not at its end;
 // `still_since` is when it should have gone on: that, or else when its step began to fail.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS events SCHEMALESS;
@@ -31,6 +31,7 @@ const TABLES: &str = "
     DEFINE INDEX IF NOT EXISTS by_status ON orders FIELDS status, place;
     DEFINE INDEX IF NOT EXISTS by_merchant ON orders FIELDS merchant_id, place;
     DEFINE INDEX IF NOT EXISTS by_customer ON orders FIELDS customer_id, place;
+    DEFINE INDEX IF NOT EXISTS by_courier ON orders FIELDS for_courier, place;
     DEFINE INDEX IF NOT EXISTS by_stillness ON orders FIELDS still_since;
 ";
 
@@ -127,10 +128,17 @@ fn row(order: &Order) -> Value {
         "status": order.status,
         "merchant_id": order.merchant_id,
         "customer_id": order.customer_id,
+        "for_courier": for_courier(order),
         "moving_since": moving_since,
         "still_since": moving_since,
         "doc": order,
     })
+}
+
+/// The courier who took the order; empty while it waits for any.
+fn for_courier(order: &Order) -> Option<&str> {
+    let waits = || order.gate.is_some_and(Gate::is_couriers).then_some("");
+    order.courier.as_deref().or_else(waits)
 }
 
 /// Where an order stands in a listing by time: sorts as text, and no two orders share one.
@@ -158,6 +166,7 @@ impl OrderBook for Orders {
                     number,
                     at,
                     step: entry.step,
+                    by: entry.by.cloned(),
                     fact: fact.clone(),
                 })
                 .collect();
@@ -268,6 +277,9 @@ fn matching(filter: &OrderFilter) -> (String, Value) {
     }
     if let Some(customer_id) = &filter.customer_id {
         require("customer_id = $customer_id", "customer_id", json!(customer_id));
+    }
+    if let Some(courier) = &filter.courier {
+        require("for_courier IN $couriers", "couriers", json!(["", courier]));
     }
     // A place starts with the time, padded; '~' sorts after every character of a place.
     if let Some(after) = filter.placed_after {

@@ -41,13 +41,13 @@ fn placement(merchant: &str) -> Placement {
 async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
     let id = OrderId::from_bits(n);
     let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
-    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, facts: &facts };
+    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &facts };
     let recorded = book.record(entry).await.expect("records");
     Order::from_events(&recorded.events).expect("placed")
 }
 
 async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
-    let entry = Entry { order_id: &before.id, step, before: Some(before), facts };
+    let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts };
     book.record(entry).await.expect("records").events
 }
 
@@ -398,7 +398,7 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
     let currency = if random.random_bool(0.3) { Currency::EUR } else { Currency::KRW };
     placement.total = Money::new(random.random_range(0..100_000), currency);
     let placed = [Fact::OrderPlaced(Box::new(placement))];
-    let first = Entry { order_id: &id, step: Step::OrderPlace, before: None, facts: &placed };
+    let first = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &placed };
     let mut order = Order::from_events(&book.record(first).await.expect("records").events).expect("placed");
     for _ in 0..random.random_range(0..8) {
         let count = random.random_range(1..3);

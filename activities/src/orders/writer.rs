@@ -27,6 +27,7 @@ const APPEND: &str = "
     CREATE type::record('feed', [$last]) SET events = $ids RETURN NONE;
     INSERT INTO orders $orders ON DUPLICATE KEY UPDATE
         status = $input.status,
+        for_courier = $input.for_courier,
         moving_since = $input.moving_since,
         still_since = $input.still_since,
         trouble = NONE,

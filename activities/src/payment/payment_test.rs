@@ -62,7 +62,7 @@ impl Bench {
     }
 
     async fn listed(&self, order: &OrderId) -> Option<Payment> {
-        let listing = Listing { order_id: Some(order.clone()), limit: 10 };
+        let listing = Listing { order_id: Some(order.clone()), merchant_id: None, limit: 10 };
         let mut listed = self.payments.payments(&listing).await.expect("lists");
         assert!(listed.len() <= 1, "{listed:?}");
         listed.pop()
@@ -82,7 +82,7 @@ impl Bench {
     }
 }
 
-const ALL: Listing = Listing { order_id: None, limit: 10 };
+const ALL: Listing = Listing { order_id: None, merchant_id: None, limit: 10 };
 
 fn order(n: u128) -> OrderId {
     OrderId::from_bits(n)
@@ -345,7 +345,7 @@ async fn payments_are_listed_newest_first_with_all_that_is_known(bench: Bench) {
     payments.charge(&charge_of(&order(1), "tok_ok")).await.expect("answers");
     payments.charge(&charge_of(&order(2), "tok_declined")).await.expect("answers");
     payments.open_deposit(&deposit_of(&order(3))).await.expect("opens");
-    let listed = payments.payments(&Listing { order_id: None, limit: 2 }).await.expect("lists");
+    let listed = payments.payments(&Listing { order_id: None, merchant_id: None, limit: 2 }).await.expect("lists");
     assert_eq!(listed.iter().map(|payment| payment.order_id.clone()).collect::<Vec<_>>(), [order(3), order(2)]);
     assert_eq!((listed[0].method, listed[0].state), (PaymentMethod::Deposit, PaymentState::Pending));
     assert_eq!((listed[1].method, listed[1].state), (PaymentMethod::Card, PaymentState::Declined));

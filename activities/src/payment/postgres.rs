@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use tokio::time::timeout;
 use workflows::payment::{LedgerEntry, Payment};
 use workflows::provider::Listing;
-use workflows::{OrderId, PaymentId, ProviderError};
+use workflows::{MerchantId, OrderId, PaymentId, ProviderError};
 
 use super::book::{Attempts, Book, Opening, Standing, State, now};
 
@@ -207,11 +207,13 @@ impl Book for Postgres {
                     FROM entries WHERE payment_id = payments.id ORDER BY at, kind
                 )
             )::text
-            FROM payments WHERE $1::text IS NULL OR id = $1 ORDER BY created_at DESC LIMIT $2
+            FROM payments WHERE ($1::text IS NULL OR id = $1) AND ($2::text IS NULL OR merchant_id = $2)
+            ORDER BY created_at DESC LIMIT $3
         ";
         in_time(async {
             let rows: Vec<String> = sqlx::query_scalar(statement)
                 .bind(listing.order_id.as_ref().map(OrderId::payment).map(String::from))
+                .bind(listing.merchant_id.as_ref().map(MerchantId::as_str))
                 .bind(i64::from(listing.limit))
                 // The plan for one payment is not the plan for all.
                 .persistent(false)

@@ -14,6 +14,7 @@ use crate::store::{Database, StoreError};
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS payments SCHEMALESS;
     DEFINE INDEX IF NOT EXISTS by_time ON payments FIELDS created_at;
+    DEFINE INDEX IF NOT EXISTS by_merchant ON payments FIELDS merchant_id, created_at;
     DEFINE TABLE IF NOT EXISTS ledger SCHEMALESS;
     DEFINE INDEX IF NOT EXISTS by_payment ON ledger FIELDS payment_id;
     DEFINE TABLE IF NOT EXISTS attempts SCHEMALESS;
@@ -92,14 +93,19 @@ impl Book for Surreal {
 
     async fn list(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError> {
         let from = if listing.order_id.is_some() { "type::record('payments', $id)" } else { "payments" };
+        let of_merchant = if listing.merchant_id.is_some() { "WHERE merchant_id = $merchant_id" } else { "" };
         // By their kinds where two are of one time: money comes before it goes back, in the alphabet as well.
         let statement = format!(
             "SELECT *, record::id(id) AS id, IF state = 'returned' {{ 'refunded' }} ELSE {{ state }} AS state, (
                  SELECT kind, at, postings FROM ledger WHERE payment_id = record::id($parent.id) ORDER BY at, kind
              ) AS entries
-             FROM {from} ORDER BY created_at DESC LIMIT $limit"
+             FROM {from} {of_merchant} ORDER BY created_at DESC LIMIT $limit"
         );
-        let variables = json!({ "id": listing.order_id.as_ref().map(OrderId::payment), "limit": listing.limit });
+        let variables = json!({
+            "id": listing.order_id.as_ref().map(OrderId::payment),
+            "merchant_id": listing.merchant_id,
+            "limit": listing.limit,
+        });
         Ok(self.database.run(&statement, &variables).await?.read(0)?)
     }
 }

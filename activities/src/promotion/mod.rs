@@ -64,7 +64,8 @@ impl Promotions for BuiltIn {
 
     async fn coupons(&self, listing: &Listing) -> Result<Vec<Coupon>, ProviderError> {
         self.modes.pass(Context::Promotion).await?;
-        Ok(self.coupons.list(listing.order_id.as_ref().map(|id| id.coupon().to_string()), listing.limit).await?)
+        let id = listing.order_id.as_ref().map(|id| id.coupon().to_string());
+        Ok(self.coupons.list(id, listing.merchant_id.as_ref(), listing.limit).await?)
     }
 }
 

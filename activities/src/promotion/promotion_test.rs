@@ -29,7 +29,10 @@ async fn every_call_can_be_repeated() {
     for _ in 0..2 {
         promotions.issue(&request(&order)).await.expect("issues");
     }
-    let listed = promotions.coupons(&Listing { order_id: Some(order.clone()), limit: 10 }).await.expect("lists");
+    let listed = promotions
+        .coupons(&Listing { order_id: Some(order.clone()), merchant_id: None, limit: 10 })
+        .await
+        .expect("lists");
     assert_eq!((listed.len(), listed[0].state), (1, CouponState::Issued));
     for _ in 0..2 {
         assert_eq!(promotions.revoke(&of(&order)).await.expect("revokes"), Undo::Undone);
@@ -45,5 +48,7 @@ async fn a_revocation_that_comes_first_keeps_the_coupon_out() {
         assert_eq!(promotions.revoke(&of(&order)).await.expect("finds nothing"), Undo::Nothing);
     }
     assert!(promotions.issue(&request(&order)).await.is_err());
-    assert!(promotions.coupons(&Listing { order_id: None, limit: 10 }).await.expect("lists").is_empty());
+    assert!(
+        promotions.coupons(&Listing { order_id: None, merchant_id: None, limit: 10 }).await.expect("lists").is_empty()
+    );
 }

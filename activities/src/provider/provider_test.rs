@@ -142,7 +142,7 @@ fn order(n: u128) -> OrderRef {
 }
 
 fn listing(n: u128) -> Listing {
-    Listing { order_id: Some(OrderId::from_bits(n)), limit: 10 }
+    Listing { order_id: Some(OrderId::from_bits(n)), merchant_id: None, limit: 10 }
 }
 
 const PRICE: Money = Money::new(9_000, Currency::KRW);

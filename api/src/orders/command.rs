@@ -9,12 +9,12 @@ use tracing::warn;
 use workflows::order::command::{CommandRequest, Verdict};
 use workflows::order::rules::{self, Admission};
 use workflows::order::{self, OrderBook};
-use workflows::{Command, OrderId, PaymentMethod, PaymentState, Status};
+use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
 use super::json::{Order, allowed_commands};
 use super::read::{find, language_or_default};
+use crate::access::Caller;
 use crate::body::Maybe;
-use crate::caller;
 use crate::engine::Engine;
 use crate::headers::AcceptLanguage;
 use crate::json::CommandName;
@@ -29,7 +29,7 @@ pub(crate) struct CommandOrders {
 }
 
 refusals! {
-    CommandOrder: InvalidRequest, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
+    CommandOrder: InvalidRequest, Forbidden, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
 }
 
 /// What there is to say about a command.
@@ -66,6 +66,7 @@ impl CommandOrders {
     #[oai(path = "/:order_id/:command", method = "post", operation_id = "command_order")]
     async fn command(
         &self,
+        caller: Caller,
         /// The order's id.
         order_id: Path<Checked<OrderId>>,
         /// What is asked.
@@ -77,8 +78,8 @@ impl CommandOrders {
     ) -> Result<Commanded, Refused<CommandOrder>> {
         let Checked(id) = order_id.0;
         let reason = body.0.and_then(|body| body.reason).map(|Checked(Reason(reason))| reason);
-        let order = self.carry_out(&id, command.0.into(), reason).await?;
-        let order = Order::new(order, language_or_default(language.0));
+        let order = self.carry_out(&caller, &id, command.0.into(), reason).await?;
+        let order = Order::new(order, caller.role(), language_or_default(language.0));
         let tag = order.tag();
         Ok(Commanded::Done(Json(order), tag))
     }
@@ -86,25 +87,34 @@ impl CommandOrders {
 
 impl CommandOrders {
     /// The order after the command.
-    async fn carry_out(&self, id: &OrderId, command: Command, reason: Option<String>) -> Result<order::Order, Problem> {
-        let by = caller::role(command);
-        let order = find(&*self.orders, id).await?;
-        match rules::admit(&order, by, command) {
+    async fn carry_out(
+        &self,
+        caller: &Caller,
+        id: &OrderId,
+        command: Command,
+        reason: Option<String>,
+    ) -> Result<order::Order, Problem> {
+        caller.must_be(command.roles())?;
+        let role = caller.role();
+        let order = find(&*self.orders, caller, id).await?;
+        match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
-            Admission::NotAllowed => return Err(not_allowed(&order)),
+            Admission::NotAllowed => return Err(not_allowed(&order, role)),
             Admission::Allowed => {}
         }
-        let verdict = self.engine.command(id, CommandRequest { command, by, reason }).await.map_err(|error| {
+        let request = CommandRequest { command, by: caller.actor(), reason };
+        let verdict = self.engine.command(id, request).await.map_err(|error| {
             warn!(order_id = %id, ?command, %error, "command not carried to the order");
             Problem::new(
                 Kind::TryAgainLater,
                 "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
             )
         })?;
-        let order = find(&*self.orders, id).await?;
+        // Of an order that another courier has just taken, nothing is told any more.
+        let order = find(&*self.orders, caller, id).await?;
         // Somebody else may have asked the same a moment earlier.
-        if rules::admit(&order, by, command) == Admission::CarriedOut {
+        if rules::admit(&order, role, command) == Admission::CarriedOut {
             return Ok(order);
         }
         // A deposit gate that this command could not pass was shut or had its time: the order is on its way to be
@@ -113,7 +123,7 @@ impl CommandOrders {
         match verdict {
             _ if lost || is_late(&order, command) => Err(self.give_back(&order).await),
             Verdict::Accepted => Ok(order),
-            Verdict::NotAllowed => Err(not_allowed(&order)),
+            Verdict::NotAllowed => Err(not_allowed(&order, role)),
         }
     }
 
@@ -148,8 +158,8 @@ fn is_late(order: &order::Order, command: Command) -> bool {
         && matches!(order.status, Status::Cancelling | Status::Cancelled)
 }
 
-fn not_allowed(order: &order::Order) -> Problem {
-    let allowed = allowed_commands(order);
+fn not_allowed(order: &order::Order, role: Role) -> Problem {
+    let allowed = allowed_commands(order, role);
     let detail = match allowed.as_slice() {
         [] => "The order takes no command from you now.",
         _ => "The order does not take this command now; `allowed_commands` says which it takes.",

@@ -6,12 +6,13 @@ use poem::http::HeaderMap;
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi, ResponseContent};
-use workflows::OrderId;
 use workflows::order::{OrderBook, Positioned};
+use workflows::{OrderId, Role};
 
 use super::json::EventJson;
 use super::live::{EventStream, Live, Subject};
 use super::read::find;
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::headers::{LastEventId, prefers_stream};
 use crate::problem::{Refused, refusals};
@@ -25,7 +26,7 @@ pub(crate) struct EventsApi {
 
 refusals! {
     ListOrderEvents: InvalidRequest, NotFound, TryAgainLater;
-    ListEvents: InvalidRequest, TryAgainLater;
+    ListEvents: InvalidRequest, Forbidden, TryAgainLater;
 }
 
 /// A page of an order's events, oldest first.
@@ -94,6 +95,7 @@ impl EventsApi {
     #[oai(path = "/orders/:order_id/events", method = "get", operation_id = "list_order_events")]
     async fn of_order(
         &self,
+        caller: Caller,
         headers: &HeaderMap,
         /// The order's id.
         order_id: Path<Checked<OrderId>>,
@@ -110,16 +112,14 @@ impl EventsApi {
         let Checked(id) = order_id.0;
         let (Checked(EventNumber(after)), Checked(Limit(limit))) = (after.0, limit.0);
         if prefers_stream(headers) {
-            find(&*self.orders, &id).await?;
+            find(&*self.orders, &caller, &id).await?;
             let after = resumed(last_event_id.0).unwrap_or(after.into());
-            let stream = self.live.stream(Subject::Order(id), after).await?;
+            let stream = self.live.stream(Subject::Order(id), after, caller.good_for()).await?;
             return Ok(OrderEventsFound::Found(OrderEvents::Stream(stream)));
         }
+        find(&*self.orders, &caller, &id).await?;
         // One more tells whether there is another page.
         let mut events = ask("orders.events", self.orders.events(&id, after, limit + 1)).await?;
-        if events.is_empty() {
-            find(&*self.orders, &id).await?;
-        }
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let next_after = events.last().filter(|_| more).map(|event| event.number);
@@ -136,6 +136,7 @@ impl EventsApi {
     #[oai(path = "/events", method = "get", operation_id = "list_events")]
     async fn of_all(
         &self,
+        caller: Caller,
         headers: &HeaderMap,
         /// Only events with a greater position.
         #[oai(default = "Position::none")]
@@ -147,10 +148,11 @@ impl EventsApi {
         #[oai(name = "Last-Event-ID")]
         last_event_id: Header<Option<Checked<LastEventId>>>,
     ) -> Result<EventsFound, Refused<ListEvents>> {
+        caller.must_be(&[Role::Operator])?;
         let (Checked(Position(after)), Checked(Limit(limit))) = (after.0, limit.0);
         if prefers_stream(headers) {
             let after = resumed(last_event_id.0).unwrap_or(after);
-            let stream = self.live.stream(Subject::AllOrders, after).await?;
+            let stream = self.live.stream(Subject::AllOrders, after, caller.good_for()).await?;
             return Ok(EventsFound::Found(AllEvents::Stream(stream)));
         }
         let mut events = ask("orders.feed", self.orders.feed(after, limit + 1)).await?;

@@ -4,11 +4,10 @@ use chrono::{DateTime, Utc};
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::{Enum, Object};
 use serde_json::Value as Json;
-use workflows::order::rules::{self, Admission};
+use workflows::order::rules;
 use workflows::order::{self, Event, Fact, Language};
-use workflows::{Command, CouponId, DeliveryId, MerchantId, OrderId, PaymentId, Sku, Step};
+use workflows::{CouponId, DeliveryId, MerchantId, OrderId, PaymentId, Role, Sku, Step};
 
-use crate::caller;
 use crate::json::{
     CommandName, CouponKindName, CouponStateName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName,
     StatusName,
@@ -124,8 +123,8 @@ pub(crate) struct Coupon {
 }
 
 impl Order {
-    pub(crate) fn new(order: order::Order, language: Language) -> Self {
-        let (allowed_commands, label) = (allowed_commands(&order), order.label(language));
+    pub(crate) fn new(order: order::Order, role: Role, language: Language) -> Self {
+        let (allowed_commands, label) = (allowed_commands(&order, role), order.label(language));
         Self {
             id: Checked(order.id),
             merchant_id: Checked(order.merchant_id),
@@ -164,10 +163,9 @@ impl Order {
     }
 }
 
-/// The commands that the order takes from the caller now.
-pub(crate) fn allowed_commands(order: &order::Order) -> Vec<CommandName> {
-    let admitted = |command: &Command| rules::admit(order, caller::role(*command), *command) == Admission::Allowed;
-    Command::ALL.into_iter().filter(admitted).map(CommandName::from).collect()
+/// The commands that the order takes now from a caller of that role who sees it.
+pub(crate) fn allowed_commands(order: &order::Order, role: Role) -> Vec<CommandName> {
+    rules::allowed_commands(order, &[role]).into_iter().map(CommandName::from).collect()
 }
 
 impl From<order::Customer> for Customer {

@@ -90,8 +90,13 @@ impl Live {
         }))
     }
 
-    /// A stream of the subject's events after the one of that number.
-    pub(crate) async fn stream(&self, subject: Subject, after: u64) -> Result<EventStream, Problem> {
+    /// A stream of the subject's events after the one of that number, for as long as its reader's token is good.
+    pub(crate) async fn stream(
+        &self,
+        subject: Subject,
+        after: u64,
+        good_for: Duration,
+    ) -> Result<EventStream, Problem> {
         let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
         let heard = self.0.clone().listen().await?;
         let (reader, pipe) = tokio::io::duplex(BUFFER);
@@ -103,6 +108,7 @@ impl Live {
             tokio::select! {
                 _ = gone => {},
                 _ = ending.wait_for(|ending| *ending) => {},
+                () = sleep(good_for) => {},
                 // Its reader asks again, from where it was.
                 _ = stream.run() => {},
             }

@@ -9,12 +9,13 @@ use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use workflows::order::Language;
 use workflows::payment::CardToken;
-use workflows::{MerchantId, OrderId, Sku};
+use workflows::{MerchantId, OrderId, Role, Sku};
 
 use super::json::{Customer, Order};
 use super::key::IdempotencyKey;
 use super::placing::{Placed, Placing};
 use super::read::language_or_default;
+use crate::access::Caller;
 use crate::body::Body;
 use crate::headers::{AcceptLanguage, Prefer};
 use crate::json::{ExpectedTotal, PaymentMethodName};
@@ -28,7 +29,7 @@ pub(crate) struct PlaceOrders {
 }
 
 refusals! {
-    PlaceOrderRefusals: InvalidRequest, PaymentDeclined, OutOfStock, PriceChanged, OrderCancelled, RequestTimeout, BodyTooLarge,
+    PlaceOrderRefusals: InvalidRequest, Forbidden, PaymentDeclined, OutOfStock, PriceChanged, OrderCancelled, RequestTimeout, BodyTooLarge,
         UnsupportedMediaType, UnknownMerchant, UnknownProduct, PaymentMethodNotAccepted, CurrencyMismatch,
         IdempotencyKeyReused, TryAgainLater;
 }
@@ -148,6 +149,7 @@ impl PlaceOrders {
     #[oai(path = "/", method = "post", operation_id = "place_order")]
     async fn place(
         &self,
+        caller: Caller,
         headers: &HeaderMap,
         /// What the caller calls this request, so that sending it again does not order again. After an answer
         /// of 503 send it again with the same key.
@@ -161,6 +163,7 @@ impl PlaceOrders {
         language: Header<Option<Checked<AcceptLanguage>>>,
         request: Body<PlaceOrder>,
     ) -> Result<OrderPlaced, Refused<PlaceOrderRefusals>> {
+        caller.must_be(&[Role::Customer, Role::Operator])?;
         // The framework leaves out header values that are not ASCII. A key must not get lost: it would order again.
         if key.0.is_none() && headers.contains_key("idempotency-key") {
             let detail =
@@ -169,21 +172,21 @@ impl PlaceOrders {
         }
         let key = key.0.map(|Checked(key)| key);
         let prefer = prefer.0.map_or_else(Prefer::default, |Checked(prefer)| prefer);
-        let placed = self.placing.place(&request.0, key.as_ref(), prefer.wait()).await?;
-        Ok(OrderPlaced::new(placed, language_or_default(language.0), prefer))
+        let placed = self.placing.place(&caller, &request.0, key.as_ref(), prefer.wait()).await?;
+        Ok(OrderPlaced::new(placed, caller.role(), language_or_default(language.0), prefer))
     }
 }
 
 impl OrderPlaced {
-    fn new(placed: Placed, language: Language, prefer: Prefer) -> Self {
+    fn new(placed: Placed, role: Role, language: Language, prefer: Prefer) -> Self {
         match placed {
             Placed::Stands(order) => {
-                let order = Order::new(*order, language);
+                let order = Order::new(*order, role, language);
                 let (location, tag) = (location(&order.id.0), order.tag());
                 Self::Stands(Json(order), location, tag, prefer.applied())
             }
             Placed::Undecided { id, order } => {
-                let order = order.map(|order| Order::new(*order, language));
+                let order = order.map(|order| Order::new(*order, role, language));
                 Self::Undecided(SoFar(order), location(&id), prefer.applied())
             }
         }

@@ -14,13 +14,13 @@ use workflows::merchant::{Merchant, Merchants};
 use workflows::order::{self, Line, OrderBook, Placement, Rejection};
 use workflows::payment::{CardToken, PaymentMethod};
 use workflows::stock::{Product, ProductQuery, Stock};
-use workflows::{Money, Order, OrderId, ProviderError, Sku, Status};
+use workflows::{Money, Order, OrderId, ProviderError, Role, Sku, Status};
 
 use super::key::{IdempotencyKey, digest};
 use super::place::{OrderLine, PlaceOrder};
 use super::watch::{EVENTS_TO_STAND, Pauses, Watch, as_decided};
+use crate::access::Caller;
 use crate::ask::{Unanswered, ask_within};
-use crate::caller;
 use crate::engine::{Engine, EngineError};
 use crate::kind::Kind;
 use crate::pressure::Pressure;
@@ -57,6 +57,7 @@ impl Placing {
     /// Keeps to `wait`, but for a moment: whatever hangs, it answers shortly after.
     pub(crate) async fn place(
         &self,
+        caller: &Caller,
         request: &PlaceOrder,
         key: Option<&IdempotencyKey>,
         wait: Duration,
@@ -66,10 +67,10 @@ impl Placing {
         let place = self.pressure.placement()?;
         let asked = card_token.is_some().then(|| self.pressure.breaker.admit()).transpose()?;
         let digest = digest(request);
-        let (id, mut known) = self.claim(key, &digest, until).await?;
+        let (id, mut known) = self.claim(caller, key, &digest, until).await?;
         let submitted = known.is_none();
         if submitted {
-            let order = self.price(request, card_token, &digest, until).await?;
+            let order = self.price(caller, request, card_token, &digest, until).await?;
             match submit(&self.engine, &id, &order, until).await {
                 Ok(()) => {}
                 Err(EngineError::NotTaken(_)) => return Err(Problem::nothing_stands()),
@@ -117,6 +118,7 @@ impl Placing {
     /// order that a context was not there for left nothing standing, so its key leads on to another order.
     async fn claim(
         &self,
+        caller: &Caller,
         key: Option<&IdempotencyKey>,
         digest: &str,
         until: Instant,
@@ -126,7 +128,7 @@ impl Placing {
         };
         let mut attempt = 0;
         loop {
-            let id = key.order_id(caller::NAME, attempt);
+            let id = key.order_id(&caller.name(), attempt);
             match needed(until, "orders.read", self.orders.order(&id)).await? {
                 None => return Ok((id, None)),
                 Some(order) if order.request_digest != digest => return Err(key_reused()),
@@ -139,6 +141,7 @@ impl Placing {
     /// Everything that is settled when the order is placed, at the merchant's prices.
     async fn price(
         &self,
+        caller: &Caller,
         request: &PlaceOrder,
         card_token: Option<CardToken>,
         digest: &str,
@@ -170,7 +173,8 @@ impl Placing {
         let placement = Placement {
             merchant_id: merchant.id,
             customer: request.customer.clone().into(),
-            customer_id: None,
+            // An operator places orders for customers who have no account here.
+            customer_id: (caller.role() == Role::Customer).then(|| caller.subject().to_owned()),
             lines,
             total,
             payment_method,
@@ -178,7 +182,7 @@ impl Placing {
             lifecycle: merchant.lifecycle,
             request_digest: digest.to_owned(),
         };
-        Ok(order::PlaceOrder { placement, card_token })
+        Ok(order::PlaceOrder { placement, by: Some(caller.actor()), card_token })
     }
 
     /// The order, if it can be read before long: the engine may have it only just now.

@@ -182,6 +182,7 @@ mod tests {
             number,
             at: at() + TimeDelta::seconds(seconds),
             step: Step::OrderPlace,
+            by: None,
             fact,
         };
         let events: Vec<_> = facts.zip(1..).map(event).collect();

@@ -10,9 +10,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
 use tracing::warn;
 use workflows::order::{Event, OrderBook, Outcome, Trouble, rules};
-use workflows::{Order, OrderId, Status, Step};
+use workflows::{Order, OrderId, Role, Status, Step};
 
 use super::read::find;
+use crate::access::Caller;
 use crate::ask::ask;
 use crate::engine::{Engine, Invocation};
 use crate::json::{ContextName, GateName, StatusName};
@@ -26,7 +27,7 @@ pub(crate) struct WorkflowApi {
 }
 
 refusals! {
-    GetWorkflow: NotFound, TryAgainLater;
+    GetWorkflow: Forbidden, NotFound, TryAgainLater;
 }
 
 /// What is being done for an order, and what was.
@@ -131,11 +132,13 @@ impl WorkflowApi {
     #[oai(path = "/:order_id/workflow", method = "get", operation_id = "get_order_workflow")]
     async fn get(
         &self,
+        caller: Caller,
         /// The order's id.
         order_id: Path<Checked<OrderId>>,
     ) -> Result<Json<Workflow>, Refused<GetWorkflow>> {
+        caller.must_be(&[Role::Merchant, Role::Operator])?;
         let Checked(id) = order_id.0;
-        let (order, engine) = tokio::join!(find(&*self.orders, &id), self.engine.invocation(&id));
+        let (order, engine) = tokio::join!(find(&*self.orders, &caller, &id), self.engine.invocation(&id));
         let order = order?;
         let seen = engine.map_or_else(
             |error| {

@@ -14,8 +14,8 @@ use metrics::counter;
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 
-use super::shed::is_v1;
 use super::{Limits, Pressure};
+use crate::access::Caller;
 use crate::framework;
 use crate::kind::Kind;
 use crate::problem::{Problem, whole_seconds};
@@ -142,5 +142,5 @@ fn refused(pressure: &Pressure, who: &'static str, left: &Left) -> poem::Error {
 
 /// Who asks, where it matters how often.
 fn principal(request: &Request) -> Option<Principal> {
-    is_v1(request).then(|| Principal("anonymous".to_owned()))
+    request.extensions().get::<Caller>().map(|caller| Principal(caller.name()))
 }

@@ -12,7 +12,7 @@ use workflows::notification::{
     WebhookPut, WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::payment::{Charge, Charged, Due, Payment, Payments};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
@@ -72,6 +72,13 @@ impl OrderBook for State {
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
         let mut orders: Vec<_> = locked(&self.events).values().filter_map(Order::from_events).collect();
         orders.retain(|order| filter.status.is_none_or(|status| order.status == status));
+        orders.retain(|order| filter.customer_id.as_ref().is_none_or(|id| order.customer_id.as_ref() == Some(id)));
+        orders.retain(|order| filter.merchant_id.as_ref().is_none_or(|id| order.merchant_id == *id));
+        let for_courier = |order: &Order, courier: &String| match &order.courier {
+            Some(taken_by) => taken_by == courier,
+            None => order.gate.is_some_and(Gate::is_couriers),
+        };
+        orders.retain(|order| filter.courier.as_ref().is_none_or(|courier| for_courier(order, courier)));
         let troubles = locked(&self.troubles).clone();
         orders.retain(|order| filter.stuck.is_none_or(|stuck| troubles.contains_key(&order.id) == stuck.are));
         orders.reverse();
@@ -227,6 +234,7 @@ impl Notifications for State {
             notifications.retain(|notification| notification.order_id == *order_id);
             notifications.reverse();
         }
+        notifications.retain(|told| listing.merchant_id.as_ref().is_none_or(|id| told.merchant_id == *id));
         notifications.truncate(listing.limit as usize);
         Ok(notifications)
     }

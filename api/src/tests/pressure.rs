@@ -10,9 +10,9 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use workflows::order::{Fact, Rejection};
-use workflows::{Context, OrderId, Sku, Step};
+use workflows::{Context, OrderId, Role, Sku, Step};
 
-use crate::testing::{Answer, Fate, State, World, deps, order, request, unlimited};
+use crate::testing::{Answer, Fate, State, World, deps, order, request, token, unlimited};
 use crate::{BreakerLimits, Deps, Limits, serve};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -327,8 +327,12 @@ async fn a_connection_that_was_answered_may_be_quiet() {
 #[tokio::test]
 async fn a_body_that_dribbles_in_is_refused() {
     let mut stream = connect(serving(impatient()).await).await;
-    let head = "POST /v1/orders HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
-    let answer = exchange(&mut stream, head).await;
+    let head = format!(
+        "POST /v1/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         content-length: 1000\r\n\r\n{{",
+        token(Role::Customer, "kim")
+    );
+    let answer = exchange(&mut stream, &head).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
 }
 

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use activities::{NotificationSettings, Template, TemplateSettings};
-use api::Limits;
+use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
 use workflows::notification::Secret;
 use workflows::{Context, Status, Step};
@@ -26,6 +26,8 @@ const LONGEST_STUCK_AFTER: Duration = DAY.saturating_mul(365);
 const LONGEST_PAUSE: Duration = DAY.saturating_mul(30);
 /// Between the end of an attempt to deliver a message, and the end of the step that makes it.
 const ATTEMPT_MARGIN: Duration = Duration::from_secs(5);
+/// By which published keys sign unless others are named.
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
 const PLACEHOLDERS: [&str; 5] = ["order_id", "name", "status", "total", "reason"];
 
 /// What the file and the environment say. `deploy/jumun.toml` lists every setting with what it means; each has a
@@ -40,8 +42,27 @@ pub struct Configuration {
     /// An order that has made no progress for so long counts as stuck.
     pub stuck_after: Duration,
     pub notifications: NotificationSettings,
+    pub access: AccessSettings,
     /// How much the API takes on.
     pub limits: Limits,
+}
+
+/// By which keys tokens are read, and what they have to say.
+#[derive(Clone, Debug)]
+pub struct AccessSettings {
+    /// A secret, instead of the local key.
+    pub key: Option<TokenKey>,
+    /// The keys of an identity provider, instead of a secret.
+    pub published: Option<Published>,
+    pub issuer: String,
+    pub audience: String,
+}
+
+/// The published keys of an identity provider.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub url: Url,
+    pub algorithms: Vec<Algorithm>,
 }
 
 /// Every setting that is wrong.
@@ -73,10 +94,39 @@ impl Configuration {
             stuck_after: reader.read("orders.stuck_after", stuck_after).unwrap_or(STUCK_AFTER),
             notifications: notifications(&mut reader),
             limits: limits::read(&mut reader),
+            access: access(&mut reader),
         };
         let faults = reader.close();
         if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
     }
+}
+
+fn access(reader: &mut Reader) -> AccessSettings {
+    let key = reader.secret("access.key", token_key);
+    let url = reader.read("access.jwks_url", |text| Ok(http_url(text)?));
+    let algorithms = reader.list("access.algorithms", algorithm).filter(|algorithms| !algorithms.is_empty());
+    if url.is_some() && key.is_some() {
+        reader.refuse("access.jwks_url", Wrong::TwoKeys);
+    }
+    // Tokens of whoever publishes keys somewhere are not tokens of everybody.
+    let issuer =
+        if url.is_some() { reader.require("access.issuer", present) } else { reader.read("access.issuer", present) };
+    AccessSettings {
+        key,
+        published: url.map(|url| Published { url, algorithms: algorithms.unwrap_or_else(|| ALGORITHMS.to_vec()) }),
+        issuer: issuer.unwrap_or_else(|| api::ISSUER.to_owned()),
+        audience: reader.read("access.audience", present).unwrap_or_else(|| api::AUDIENCE.to_owned()),
+    }
+}
+
+fn token_key(text: &str) -> Result<TokenKey, Wrong> {
+    TokenKey::new(text).map_err(|_| Wrong::ShortKey)
+}
+
+/// Never a symmetric one: a key that is published is no secret.
+fn algorithm(text: &str) -> Result<Algorithm, Wrong> {
+    let symmetric = text.starts_with("HS");
+    text.parse().ok().filter(|_| !symmetric).ok_or(Wrong::Algorithm)
 }
 
 fn providers(reader: &mut Reader) -> BTreeMap<Context, HttpUrl> {

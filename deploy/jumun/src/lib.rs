@@ -1,6 +1,7 @@
 //! The `jumun` command: reads flags and environment, which nothing else does, and composes the other crates. It holds
 //! no rules of its own. The binary is only a call of [`main`].
 
+mod access;
 mod config;
 mod data_dir;
 mod demo;
@@ -31,6 +32,7 @@ use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::access::{AccessError, Mint};
 use crate::config::Configuration;
 use data_dir::DataDir;
 use demo::DemoError;
@@ -50,6 +52,11 @@ Exit codes:
   2  the flags, the variables or the configuration file make no sense
   3  could not start here: an address taken, the data directory or a store in use or not to be opened,
      no engine to be had";
+const TOKEN_EXIT_CODES: &str = "\
+Exit codes:
+  0  the token is on standard output
+  2  the flags, the variables or the configuration file make no sense
+  3  there is no local key, or it cannot be used";
 const DEMO_EXIT_CODES: &str = "\
 Exit codes:
   0  every order ended as planned: five closed, one cancelled, one rejected
@@ -81,6 +88,9 @@ enum Command {
     /// Place an order of each of the five lifecycles, with one that is cancelled and one that fails, and show each live
     #[command(after_help = DEMO_EXIT_CODES)]
     Demo(demo::Settings),
+    /// Mint a token for the API of a jumun that reads tokens by its local key, or by a key of its configuration
+    #[command(after_help = TOKEN_EXIT_CODES)]
+    Token(access::TokenSettings),
     /// Print the description of the API that is also at `/openapi.json`
     Openapi {
         /// That of a provider instead
@@ -98,6 +108,8 @@ enum Failure {
     Provide(#[from] ProvideError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("stopped by {0} before the end")]
     Stopped(&'static str),
     #[error("cannot write to standard output, or use the system's threads")]
@@ -109,6 +121,7 @@ impl Failure {
         match self {
             Self::Local(error) => error.exit_code(),
             Self::Provide(error) => error.exit_code(),
+            Self::Access(error) => error.exit_code(),
             Self::Demo(_) | Self::Stopped(_) | Self::System(_) => FAILED,
         }
     }
@@ -122,6 +135,7 @@ pub fn main() -> ExitCode {
         Command::Local(settings) => run_local(&settings),
         Command::Provider(settings) => run_provider(&settings),
         Command::Demo(settings) => run_demo(&settings),
+        Command::Token(settings) => token(&settings),
         Command::Openapi { provider } => openapi(provider),
     };
     match outcome {
@@ -159,7 +173,9 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
     start_logging(&settings.log);
     let runtime = Runtime::new()?;
     if let Some(api) = runtime.block_on(demo::find(settings))? {
-        return runtime.block_on(until_stopped(async { Ok(demo::run(settings, api).await?) }));
+        let configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os());
+        let mint = Mint::open(&configuration.map_err(LocalError::from)?.access, &settings.data_dir)?;
+        return runtime.block_on(until_stopped(async { Ok(demo::run(settings, api, &mint).await?) }));
     }
     // Read as `jumun local` reads it, but for the flags.
     let own = Settings { ephemeral: true, ..Own::parse_from(["jumun demo"]).settings };
@@ -186,10 +202,12 @@ async fn demo_alone(
     configuration: Configuration,
     dir: &DataDir,
 ) -> Result<(), Failure> {
+    let access = configuration.access.clone();
     let running = Box::pin(local::start(own, configuration, dir)).await?;
+    let mint = Mint::open(&access, dir.path())?;
     let api = running.api().parse().expect("our own address is a URL");
     let outcome = tokio::select! {
-        outcome = demo::run(settings, api) => outcome.map_err(Failure::from),
+        outcome = demo::run(settings, api, &mint) => outcome.map_err(Failure::from),
         part = running.ended() => Err(LocalError::Ended(part).into()),
     };
     running.stop().await?;
@@ -205,10 +223,17 @@ async fn until_stopped(work: impl Future<Output = Result<(), Failure>>) -> Resul
     }
 }
 
+fn token(settings: &access::TokenSettings) -> Result<(), Failure> {
+    print(&access::mint(settings)?)
+}
+
 fn openapi(provider: Option<Context>) -> Result<(), Failure> {
-    let document = provider.map_or_else(|| api::openapi(true), activities::provider::openapi);
+    print(&provider.map_or_else(|| api::openapi(true), activities::provider::openapi))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{document}").and_then(|()| out.flush())?;
+    writeln!(out, "{text}").and_then(|()| out.flush())?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use tracing::{debug, error, info};
 use worker::RegisterError;
 use workflows::Context;
 
+use crate::access::{self, AccessError};
 use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::{Engine, EngineError, Launch};
@@ -55,6 +56,8 @@ pub enum LocalError {
     Seed(#[from] SeedError),
     #[error("cannot set up the API")]
     Api(#[from] api::InvalidEngine),
+    #[error(transparent)]
+    Access(#[from] AccessError),
     #[error("cannot use the system's signals and threads")]
     System(#[from] io::Error),
     #[error("{0} ended by itself")]
@@ -68,6 +71,7 @@ impl LocalError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) => crate::MAKES_NO_SENSE,
+            Self::Access(error) => error.exit_code(),
             // Something around jumun is in the way of a start, rather than something that went wrong in it.
             Self::DataDir(_)
             | Self::Listen(_)
@@ -122,6 +126,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
         .map(|listener| (listener, settings.address(listener)));
     let [ingress, admin, node] = listen::reserve(engine_addresses).await?;
     let payment_store = payment_store(&configuration)?;
+    let access = access::access(&configuration.access, dir.path())?;
 
     let cache = settings.cache_dir.clone().or_else(crate::default_cache_dir).ok_or(LocalError::NoCacheDir)?;
     let mut engine = Engine::start(Launch {
@@ -159,6 +164,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
         promotions: activities.promotions,
         notifications: activities.notifications,
         engine: api::Engine::new(&urls.ingress, &urls.admin)?,
+        access: Arc::new(access),
         stuck_after,
         limits,
         metrics: api::Metrics::new(),

@@ -44,6 +44,8 @@ fn page(ready: &Ready, out: &mut impl Write) -> io::Result<()> {
     let Ready { api, docs, engine_ui, data_dir, .. } = ready;
     let fate = if ready.keeps_data { "kept; the next start carries on with it" } else { "removed in the end" };
     let (merchant, sku) = (seed::MERCHANT, seed::SKU);
+    // Where it is not looked for by itself.
+    let key = if data_dir.ends_with(".jumun") { String::new() } else { format!(" --data-dir {}", data_dir.display()) };
     write!(
         out,
         r#"jumun is running.
@@ -55,7 +57,8 @@ fn page(ready: &Ready, out: &mut impl Write) -> io::Result<()> {
 
 Place a first order (again with the same Idempotency-Key: the same order):
 
-  curl -i {api}/v1/orders \
+  TOKEN=$(jumun token --role customer --subject minji{key})
+  curl -i {api}/v1/orders -H "Authorization: Bearer $TOKEN" \
     -H 'Content-Type: application/json' -H 'Idempotency-Key: first-order' \
     -d '{{"merchant_id": "{merchant}",
          "customer": {{"name": "Kim Minji", "phone": "+82 10 1234 5678", "address": "12 Sejong-daero, Seoul"}},
@@ -64,7 +67,7 @@ Place a first order (again with the same Idempotency-Key: the same order):
 
 An order of each of the five shops, live:
 
-  jumun demo --api {api}
+  jumun demo --api {api}{key}
 
 Stop with Ctrl-C.
 "#,

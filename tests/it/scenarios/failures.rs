@@ -90,7 +90,8 @@ async fn r4_order_and_dashboard_ask_no_context() {
     let jumun = lent().await;
     let shop = Shop::open(&jumun).await;
     let id = shop.placed().await;
-    let order = shop.reaches(&id, "in_delivery").await;
+    shop.reaches(&id, "in_delivery").await;
+    let order = jumun.order(&id).await;
     for context in ["payment", "stock", "delivery", "kitchen", "promotion", "notification"] {
         jumun.sandbox(context, "down").await;
     }

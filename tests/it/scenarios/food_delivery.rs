@@ -34,7 +34,7 @@ async fn r21_r23_the_shop_accepts_cooks_and_sends_it_out() {
 
     for (asked, status, next) in [
         ("accept", "accepted", json!(["start-production", "cancel"])),
-        ("start-production", "in_production", json!(["finish-production"])),
+        ("start-production", "in_production", json!(["finish-production", "cancel"])),
     ] {
         let order = command(&shop, &id, asked).await;
         assert_eq!((&order["status"], &order["allowed_commands"]), (&json!(status), &next), "{asked}");

@@ -289,7 +289,7 @@ fn live_through(order: &mut Order, step: Step) {
     };
     for fact in facts {
         let (order_id, number, at) = (order.id.clone(), order.version + 1, order.updated_at);
-        order.learn(&Event { order_id, number, at, step, fact });
+        order.learn(&Event { order_id, number, at, step, by: None, fact });
     }
 }
 

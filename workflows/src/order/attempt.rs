@@ -8,7 +8,7 @@ use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, warn};
 
-use super::{Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
+use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
 use crate::durable::{self, Failed};
 use crate::{OrderId, ProviderError, Step, StepPolicy};
 
@@ -39,6 +39,8 @@ pub(super) struct Attempt<'a> {
     /// The order so far; `None` for the step that places it.
     pub(super) before: Option<Order>,
     pub(super) step: Step,
+    /// Who asked for it.
+    pub(super) by: Option<Actor>,
     /// The facts of a step of the order itself; others have theirs from the provider's answer.
     pub(super) facts: Vec<Fact>,
 }
@@ -84,7 +86,13 @@ impl<'a> Attempt<'a> {
             }
             _ => (Outcome::Done, self.facts.clone()),
         };
-        let entry = Entry { order_id: &self.order_id, step: self.step, before: self.before.as_ref(), facts: &facts };
+        let entry = Entry {
+            order_id: &self.order_id,
+            step: self.step,
+            before: self.before.as_ref(),
+            by: self.by.as_ref(),
+            facts: &facts,
+        };
         let events = if facts.is_empty() {
             self.ports.orders.forget_failures(&self.order_id).await?;
             Vec::new()

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Event, Fact, Order, Status};
+use super::{Actor, Event, Fact, Order, Status};
 use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, ProviderError, Step};
 
 /// The facts that one step makes true of an order, to be written in one transaction with the order itself.
@@ -15,6 +15,8 @@ pub struct Entry<'a> {
     pub step: Step,
     /// The order as the workflow knows it; `None` for the step that places it.
     pub before: Option<&'a Order>,
+    /// Who asked for it; nobody where it comes by itself.
+    pub by: Option<&'a Actor>,
     pub facts: &'a [Fact],
 }
 
@@ -89,6 +91,8 @@ pub struct OrderFilter {
     pub status: Option<Status>,
     pub merchant_id: Option<MerchantId>,
     pub customer_id: Option<String>,
+    /// Only orders that wait for any courier, or that this one has taken.
+    pub courier: Option<String>,
     pub placed_after: Option<DateTime<Utc>>,
     pub placed_before: Option<DateTime<Utc>>,
     pub stuck: Option<Stuck>,

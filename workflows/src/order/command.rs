@@ -7,13 +7,13 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Gate, Role};
+use super::{Actor, Command, Gate, Role};
 
 /// A command, with who asks it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRequest {
     pub command: Command,
-    pub by: Role,
+    pub by: Actor,
     pub reason: Option<String>,
 }
 
@@ -31,6 +31,7 @@ pub enum Verdict {
 pub enum Passed {
     By {
         command: Command,
+        by: Actor,
         reason: Option<String>,
     },
     /// Nobody came in time.
@@ -45,7 +46,7 @@ pub enum Passed {
 #[serde(rename_all = "snake_case")]
 pub enum CancelSlot {
     Asked {
-        by: Role,
+        by: Actor,
         reason: Option<String>,
         /// The invocation that asks, so that it knows its own request again.
         from: String,
@@ -65,11 +66,13 @@ pub(super) async fn pass_gate(
     gate: Gate,
     request: CommandRequest,
 ) -> HandlerResult<Verdict> {
-    let CommandRequest { command: asked, reason, .. } = request;
-    ctx.resolve_promise(gate.as_str(), Json(Passed::By { command: asked, reason }));
+    let CommandRequest { command: asked, by: who, reason } = request;
+    ctx.resolve_promise(gate.as_str(), Json(Passed::By { command: asked, by: who.clone(), reason }));
     let Json(passed) = ctx.promise::<Json<Passed>>(gate.as_str()).await?;
-    if !matches!(passed, Passed::By { command, .. } if command == asked) {
-        return Ok(Verdict::NotAllowed);
+    match passed {
+        // Of two couriers who take the same goods, one has them. Elsewhere it is all the same who said it first.
+        Passed::By { command, by, .. } if command == asked && (by == who || who.role != Role::Courier) => {}
+        _ => return Ok(Verdict::NotAllowed),
     }
     let carried_out = carried_out(gate);
     restate_sdk::select! {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Placement;
+use super::{Actor, Placement};
 use crate::lifecycle::CouponRule;
 use crate::{Context, CouponId, DeliveryId, OrderId, PaymentId, Role, Sku, Step};
 
@@ -15,6 +15,9 @@ pub struct Event {
     pub at: DateTime<Utc>,
     /// The step that recorded it.
     pub step: Step,
+    /// Who asked for it; nobody where it came by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
     pub fact: Fact,
 }
 

@@ -35,7 +35,11 @@ fn placement() -> Placement {
 
 #[test]
 fn the_input_of_a_workflow() {
-    assert_json_snapshot!(PlaceOrder { placement: placement(), card_token: Some(CardToken("tok_ok".to_owned())) });
+    assert_json_snapshot!(PlaceOrder {
+        placement: placement(),
+        by: None,
+        card_token: Some(CardToken("tok_ok".to_owned()))
+    });
 }
 
 #[test]
@@ -82,6 +86,7 @@ fn the_result_of_a_step() {
             number,
             at: DateTime::UNIX_EPOCH,
             step: Step::OrderPlace,
+            by: (number == 1).then(|| Actor { role: Role::Customer, subject: "cus_1".to_owned() }),
             fact,
         })
         .collect();
@@ -97,13 +102,14 @@ fn the_result_of_a_step() {
 
 #[test]
 fn what_promises_hold() {
-    let request = CommandRequest { command: Command::Cancel, by: Role::Customer, reason: Some("late".to_owned()) };
-    let slot = CancelSlot::Asked { by: Role::Customer, reason: Some("late".to_owned()), from: "inv_1".to_owned() };
+    let by = || Actor { role: Role::Customer, subject: "cus_1".to_owned() };
+    let request = CommandRequest { command: Command::Cancel, by: by(), reason: Some("late".to_owned()) };
+    let slot = CancelSlot::Asked { by: by(), reason: Some("late".to_owned()), from: "inv_1".to_owned() };
     assert_json_snapshot!((request, slot, CancelSlot::Closed));
     assert_json_snapshot!(
         "promises",
         (
-            Passed::By { command: Command::Reject, reason: Some("closed".to_owned()) },
+            Passed::By { command: Command::Reject, by: by(), reason: Some("closed".to_owned()) },
             Passed::Deadline,
             Passed::Shut,
             Verdict::Accepted,

@@ -165,6 +165,19 @@ impl Command {
             Self::Cancel => "cancel",
         }
     }
+
+    /// The roles that may ever ask it.
+    #[must_use]
+    pub fn roles(self) -> &'static [Role] {
+        match self {
+            Self::ConfirmReceipt => &[Role::Customer],
+            Self::StartDelivery | Self::CompleteDelivery => &[Role::Courier],
+            Self::ConfirmDeposit | Self::Accept | Self::Reject | Self::StartProduction | Self::FinishProduction => {
+                &[Role::Merchant]
+            }
+            Self::Cancel => &[Role::Customer, Role::Merchant, Role::Operator],
+        }
+    }
 }
 
 impl std::fmt::Display for Command {
@@ -201,6 +214,14 @@ impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Who asked for something, so that it is known who did what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Actor {
+    pub role: Role,
+    /// Who it is among those of the role: the subject of the caller's token.
+    pub subject: String,
 }
 
 /// A point where the order waits for a person. Each is passed at most once in an order's life.
@@ -249,6 +270,12 @@ impl Gate {
             Self::Dispatch => &[(Command::StartDelivery, Role::Courier, Status::InDelivery)],
             Self::Handover => &[(Command::CompleteDelivery, Role::Courier, Status::Delivered)],
         }
+    }
+
+    /// Whether it is a courier who passes it.
+    #[must_use]
+    pub fn is_couriers(self) -> bool {
+        self.commands().iter().any(|(_, role, _)| *role == Role::Courier)
     }
 
     /// The gate that `command` passes; `None` for one that belongs to no gate.
@@ -312,6 +339,9 @@ pub struct Placement {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PlaceOrder {
     pub placement: Placement,
+    /// Who places it, which may be an operator for a customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Actor>,
     /// For an order that is paid by card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card_token: Option<CardToken>,

@@ -41,7 +41,7 @@ fn placed_under(lifecycle: &Lifecycle) -> Order {
 fn tell(order: &mut Order, step: Step, facts: Vec<Fact>) {
     for fact in facts {
         let number = order.version + 1;
-        order.learn(&Event { order_id: order.id.clone(), number, at: order.updated_at, step, fact });
+        order.learn(&Event { order_id: order.id.clone(), number, at: order.updated_at, step, by: None, fact });
     }
 }
 
@@ -208,7 +208,7 @@ fn what_a_step_recorded_tells_its_answer() {
         let order = placed();
         let events: Vec<_> = facts(step, &outcome, &order)
             .into_iter()
-            .map(|fact| Event { order_id: order.id.clone(), number: 2, at: order.placed_at, step, fact })
+            .map(|fact| Event { order_id: order.id.clone(), number: 2, at: order.placed_at, step, by: None, fact })
             .collect();
         assert_eq!(recorded(step, &events), Some(outcome));
         assert_eq!(recorded(Step::StockCommit, &events), None);

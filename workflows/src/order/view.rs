@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Command, Customer, Event, Fact, Gate, Language, Line, Placement, Rejection, Status, rules};
+use super::{Actor, Command, Customer, Event, Fact, Gate, Language, Line, Placement, Rejection, Role, Status, rules};
 use crate::lifecycle::CouponRule;
 use crate::promotion::CouponState;
 use crate::{
@@ -44,6 +44,9 @@ pub struct Order {
     /// When the gate opens by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<DateTime<Utc>>,
+    /// The courier who took the goods, or brought them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub courier: Option<String>,
     /// Commands that took effect, so that a repeated one is known.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub carried_out: BTreeSet<Command>,
@@ -97,6 +100,7 @@ impl Order {
             lifecycle: placement.lifecycle.clone(),
             gate: None,
             deadline: None,
+            courier: None,
             carried_out: BTreeSet::new(),
             request_digest: placement.request_digest.clone(),
             decided: rules::stands_when_placed(&placement.lifecycle),
@@ -139,6 +143,9 @@ impl Order {
     /// Takes in the next event of a placed order.
     pub fn learn(&mut self, event: &Event) {
         self.apply(&event.fact);
+        if let Some(Actor { role: Role::Courier, subject }) = &event.by {
+            self.courier = Some(subject.clone());
+        }
         if let Some(gate) = rules::opened(&self.lifecycle, &event.fact) {
             self.gate = Some(gate);
             self.deadline = rules::window(&self.lifecycle, gate).map(|window| event.at + window);

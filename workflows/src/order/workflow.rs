@@ -13,7 +13,9 @@ use super::command::{
 };
 use super::late::LateDepositClient;
 use super::news::News;
-use super::{Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, due, rules};
+use super::{
+    Actor, Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, due, rules,
+};
 use crate::PaymentMethod;
 use crate::lifecycle::{
     AcceptanceRule, AcceptanceTimeout, CouponRule, DeliveryRule, DeliveryStart, ProductionFinish, ProductionRule,
@@ -52,12 +54,12 @@ impl OrderWorkflow {
             Err(Stop::Cancelled(cancel)) => run.cancel(cancel).await,
             // What is refused to an order that stands cannot be a reason to have refused the order.
             Err(Stop::Refused(rejection)) if run.order.decided && rejection.is_of_placement() => {
-                run.cancel(Cancellation { by: None, reason: Some(rejection.to_string()) }).await;
+                run.cancel(Cancellation::impossible(rejection.to_string())).await;
             }
             Err(Stop::Refused(rejection)) => run.reject(rejection).await,
             Err(Stop::Expired) => {
                 run.hear_no_more_cancels().await;
-                run.call_off(Step::OrderExpire, Fact::DepositExpired).await;
+                run.call_off(Step::OrderExpire, None, Fact::DepositExpired).await;
             }
             Err(Stop::GaveUp(step)) => run.give_up(step).await,
         }
@@ -102,8 +104,16 @@ enum Stop {
 
 struct Cancellation {
     /// Nobody: the order cannot go on.
-    by: Option<Role>,
+    role: Option<Role>,
+    /// Who it was, where that is known.
+    by: Option<Actor>,
     reason: Option<String>,
+}
+
+impl Cancellation {
+    fn impossible(reason: String) -> Self {
+        Self { role: None, by: None, reason: Some(reason) }
+    }
 }
 
 struct Run<'a> {
@@ -115,6 +125,8 @@ struct Run<'a> {
     tried: Vec<Step>,
     /// What the order is sure to become, from when a gate was passed until that is recorded.
     ahead: Option<Status>,
+    /// Who asked for what is done next.
+    by: Option<Actor>,
     /// The latest time that is journaled.
     now: DateTime<Utc>,
     /// Cancels that were refused, which is the number of the slot to look at next.
@@ -213,7 +225,7 @@ impl<'a> Run<'a> {
     async fn offer(&mut self, acceptance: AcceptanceRule) -> Result<(), Stop> {
         self.take(Step::KitchenOffer).await?;
         match self.pass(Gate::Acceptance).await? {
-            Passed::By { command: Command::Reject, reason } => Err(Stop::Refused(Rejection::ByMerchant { reason })),
+            Passed::By { command: Command::Reject, reason, .. } => Err(Stop::Refused(Rejection::ByMerchant { reason })),
             Passed::Deadline if acceptance.on_timeout == AcceptanceTimeout::Reject => {
                 Err(Stop::Refused(Rejection::NotAccepted))
             }
@@ -247,6 +259,7 @@ impl<'a> Run<'a> {
                 order_id: order_id.clone(),
                 before: None,
                 step: Step::OrderPlace,
+                by: input.by.clone(),
                 facts: facts.clone(),
             };
             match attempt.run(ctx).await {
@@ -268,6 +281,7 @@ impl<'a> Run<'a> {
             now,
             tried: Vec::new(),
             ahead: None,
+            by: None,
             cancels: 0,
             interrupted,
             deposit_arrived: false,
@@ -332,6 +346,10 @@ impl<'a> Run<'a> {
 
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
         self.deposit_arrived |= matches!(passed, Passed::By { command: Command::ConfirmDeposit, .. });
+        self.by = match passed {
+            Passed::By { by, .. } => Some(by.clone()),
+            Passed::Deadline | Passed::Shut => None,
+        };
         self.ahead = match passed {
             Passed::By { command, .. } => rules::beyond(gate, *command),
             Passed::Deadline => rules::beyond_deadline(&self.order.lifecycle, gate),
@@ -348,14 +366,15 @@ impl<'a> Run<'a> {
             let asked = self.asked_cancel().await;
             let by_request = asked.is_some();
             let cancel = asked.unwrap_or_else(|| Cancellation {
-                by: Some(Role::Operator),
+                role: Some(Role::Operator),
+                by: None,
                 reason: Some("cancelled in the engine".to_owned()),
             });
             // Who has passed the gate first decides what the order is sure to become, and so whether it takes the cancel.
-            if self.takes_cancel(cancel.by) && (self.shut_gate().await || self.takes_cancel(cancel.by)) {
+            if self.takes_cancel(cancel.role) && (self.shut_gate().await || self.takes_cancel(cancel.role)) {
                 return Err(Stop::Cancelled(cancel));
             }
-            info!(order_id = %self.order.id, by = ?cancel.by, status = %self.order.status.as_str(), "cancel refused");
+            info!(order_id = %self.order.id, by = ?cancel.role, status = %self.order.status.as_str(), "cancel refused");
             if by_request {
                 self.answer_cancel(Verdict::NotAllowed);
             }
@@ -391,7 +410,7 @@ impl<'a> Run<'a> {
         loop {
             match ctx.peek_promise::<Json<CancelSlot>>(&slot).await {
                 Ok(Some(Json(CancelSlot::Asked { by, reason, .. }))) => {
-                    return Some(Cancellation { by: Some(by), reason });
+                    return Some(Cancellation { role: Some(by.role), by: Some(by), reason });
                 }
                 Ok(Some(Json(CancelSlot::Closed)) | None) => return None,
                 Err(_) => self.interrupted = true,
@@ -427,14 +446,16 @@ impl<'a> Run<'a> {
 
     /// The order was cancelled while it could be: everything is undone.
     async fn cancel(&mut self, cancel: Cancellation) {
-        let fact = Fact::CancellationRequested { by: cancel.by, reason: cancel.reason };
-        self.call_off(Step::OrderRequestCancellation, fact).await;
+        let Cancellation { role, by, reason } = cancel;
+        self.call_off(Step::OrderRequestCancellation, by, Fact::CancellationRequested { by: role, reason }).await;
     }
 
     /// Undoes everything, once it is recorded why.
-    async fn call_off(&mut self, why: Step, fact: Fact) {
+    async fn call_off(&mut self, why: Step, by: Option<Actor>, fact: Fact) {
         self.shut_gate().await;
+        self.by = by;
         self.certainly(why, vec![fact]).await;
+        self.by = None;
         self.answer_cancel(Verdict::Accepted);
         self.decide_placement();
         let tried = std::mem::take(&mut self.tried);
@@ -475,16 +496,18 @@ impl<'a> Run<'a> {
                 self.unwind(&[step]).await;
             }
             _ => {
-                let reason = Some(format!("{step} is impossible"));
-                self.cancel(Cancellation { by: None, reason }).await;
+                self.cancel(Cancellation::impossible(format!("{step} is impossible"))).await;
             }
         }
     }
 
+    /// What is undone follows from what somebody asked, and is asked by nobody itself.
     async fn unwind(&mut self, tried: &[Step]) {
+        let by = self.by.take();
         for undo in rules::unwind(&self.input.placement.lifecycle, tried) {
             self.certainly(undo, Vec::new()).await;
         }
+        self.by = by;
     }
 
     /// Repeats a step until it has reported done, deaf to every interruption. An interruption can come *instead of* an
@@ -527,6 +550,7 @@ impl<'a> Run<'a> {
             order_id: self.order.id.clone(),
             before: Some(before),
             step,
+            by: self.by.clone(),
             facts,
         };
         match attempt.run(self.ctx).await {
@@ -565,6 +589,7 @@ impl<'a> Run<'a> {
         }
         if let Some(gate) = gate.filter(|gate| self.order.gate != Some(*gate)) {
             self.ahead = None;
+            self.by = None;
             self.ctx.resolve_promise(&carried_out(gate), true);
         }
     }

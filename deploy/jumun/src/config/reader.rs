@@ -29,8 +29,14 @@ pub enum Wrong {
     Missing,
     #[error("expected text, in quotes")]
     NotText,
-    #[error("expected a list of times, like [\"5s\", \"5m\"]")]
+    #[error("expected a list of texts, like [\"5s\", \"5m\"]")]
     NotAList,
+    #[error("expected one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA")]
+    Algorithm,
+    #[error("expected 32 bytes at least")]
+    ShortKey,
+    #[error("set either this or access.key, not both")]
+    TwoKeys,
     #[error("it is not Unicode")]
     NotUnicode,
     #[error("it is empty")]
@@ -220,6 +226,11 @@ impl Reader {
             self.fault(name, Wrong::Missing);
         }
         self.secret(name, parse)
+    }
+
+    /// Notes that a setting goes ill with others.
+    pub fn refuse(&mut self, name: &str, wrong: Wrong) {
+        self.fault(name, wrong);
     }
 
     /// Every fault, once all settings that there are were read: what is left is none of them.

@@ -8,6 +8,7 @@ mod show;
 mod story;
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
@@ -17,6 +18,7 @@ use tokio::time::Instant;
 use workflows::order::Event;
 use workflows::{Command, OrderId};
 
+use crate::access::Mint;
 use crate::config::HttpUrl;
 use crate::listen::{self, Listener};
 use crate::report;
@@ -42,6 +44,14 @@ pub struct Settings {
     /// The API of a running jumun [default: `http://127.0.0.1:8088`, or a system of its own if nobody listens there]
     #[arg(long, value_name = "URL")]
     pub api: Option<HttpUrl>,
+
+    /// The data directory of that jumun: the demo mints its people's tokens with the key that is there
+    #[arg(long, env = "JUMUN_DATA_DIR", value_name = "DIR", default_value = ".jumun")]
+    pub data_dir: PathBuf,
+
+    /// The configuration file of that jumun, if it has one
+    #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Print a line of JSON for each event, and one for each order in the end
     #[arg(long)]
@@ -91,7 +101,7 @@ impl std::fmt::Display for Offences<'_> {
 pub async fn find(settings: &Settings) -> Result<Option<HttpUrl>, DemoError> {
     let default = || listen::url(Listener::Api.default_address(false)).parse().expect("our own address is a URL");
     let api = settings.api.clone().unwrap_or_else(default);
-    match Client::new(api.clone())?.probe().await {
+    match client::probe(&api).await? {
         Listening::Jumun => Ok(Some(api)),
         Listening::Nobody if settings.api.is_none() => Ok(None),
         Listening::Nobody => Err(DemoError::Nobody(api)),
@@ -100,8 +110,8 @@ pub async fn find(settings: &Settings) -> Result<Option<HttpUrl>, DemoError> {
 }
 
 /// Shows all of it at `api`. Anything that does not end as planned is an error.
-pub async fn run(settings: &Settings, api: HttpUrl) -> Result<(), DemoError> {
-    let client = Client::new(api)?;
+pub async fn run(settings: &Settings, api: HttpUrl, mint: &Mint) -> Result<(), DemoError> {
+    let client = Client::new(api, mint, settings.timeout)?;
     let run = run_id();
     let stories: Vec<_> =
         (1..).zip(&PLANS).map(|(n, plan)| Story::new(plan, format!("jumun demo {run}-{n}"))).collect();
@@ -243,7 +253,7 @@ impl People {
     async fn drive(&self, mut news: watch::Receiver<u32>) {
         loop {
             news.mark_unchanged();
-            match self.client.order(&self.order_id).await {
+            match self.client.order(&self.order_id, self.plan.shop).await {
                 Ok(order) if order.status.is_final() => return,
                 Ok(order) => {
                     if let Some(command) = self.plan.next(&order) {
@@ -263,7 +273,7 @@ impl People {
     async fn ask(&self, command: Command) {
         // Nobody hears it when the time is over.
         let _ = self.deeds.send((self.index, Deed::Asks(command))).await;
-        match self.client.command(&self.order_id, command).await {
+        match self.client.command(&self.order_id, self.plan.shop, command).await {
             // The order has gone on without it.
             Ok(()) | Err(ClientError::Refused { status: StatusCode::CONFLICT, .. }) => {}
             Err(error) => tracing::warn!(%error, order_id = %self.order_id, %command, "a command was not answered"),
