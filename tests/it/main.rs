@@ -8,6 +8,7 @@ mod bad_input;
 mod cancel;
 mod commands;
 mod contract;
+mod couriers;
 mod crash;
 mod demo;
 mod faults;

@@ -14,14 +14,14 @@ impl Jumun {
 
     /// The order with the commands that it takes now from those whose they are: the customer, its merchant and the
     /// courier. (That merchants and operators may cancel, too, is left out.)
-    async fn with_commands(&self, mut order: Value) -> Option<Value> {
+    async fn with_commands(&self, order: Value) -> Option<Value> {
         let (id, merchant_id) = (order["id"].as_str()?.to_owned(), order["merchant_id"].as_str()?.to_owned());
         let people = [
             (Role::Customer, CUSTOMER, None),
             (Role::Merchant, "merchant", Some(merchant_id.as_str())),
             (Role::Courier, "courier", None),
         ];
-        let mut takes = Vec::new();
+        let (mut newest, mut takes) = (order, Vec::new());
         for (role, subject, merchant_id) in people {
             let seen = self.as_role(role, subject, merchant_id);
             let seen = self.try_send(seen.request(reqwest::Method::GET, &format!("/v1/orders/{id}"))).await.ok()?;
@@ -29,10 +29,13 @@ impl Jumun {
             let allowed: Vec<Command> =
                 serde_json::from_value(seen.body["allowed_commands"].clone()).unwrap_or_default();
             takes.extend(allowed.into_iter().filter(|command| command.roles().first() == Some(&role)));
+            if seen.body["version"].as_u64() > newest["version"].as_u64() {
+                newest = seen.body;
+            }
         }
         takes.sort();
-        order["allowed_commands"] = json!(takes);
-        Some(order)
+        newest["allowed_commands"] = json!(takes);
+        Some(newest)
     }
 
     /// Waits until the order has `status`, and returns it.

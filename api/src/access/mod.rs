@@ -92,9 +92,9 @@ impl Caller {
         Ok(asked.or_else(|| self.merchant_id().cloned()))
     }
 
-    /// The order, if it is the caller's to see. Whose it is otherwise, or whether it is at all, is not told.
-    pub(crate) fn seeing(&self, order: Order) -> Option<Order> {
-        Sight::of(self).includes(&order).then_some(order)
+    /// Whether the order is the caller's to see. Whose it is otherwise, or whether it is at all, is not told.
+    pub(crate) fn sees(&self, order: &Order) -> bool {
+        Sight::of(self).includes(order)
     }
 
     /// Narrows `filter` to orders that are the caller's to see; `None` where it asks for somebody else's.

@@ -12,7 +12,7 @@ use workflows::order::{self, OrderBook};
 use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
 use super::json::{Order, allowed_commands};
-use super::read::{find, language_or_default};
+use super::read::{find, known, language_or_default};
 use crate::access::Caller;
 use crate::body::Maybe;
 use crate::engine::Engine;
@@ -111,10 +111,10 @@ impl CommandOrders {
                 "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
             )
         })?;
-        // Of an order that another courier has just taken, nothing is told any more.
-        let order = find(&*self.orders, caller, id).await?;
-        // Somebody else may have asked the same a moment earlier.
-        if rules::admit(&order, role, command) == Admission::CarriedOut {
+        // Whoever saw it when they asked may know what became of what they asked.
+        let order = known(&*self.orders, id).await?;
+        // Somebody else may have asked the same a moment earlier. Of couriers, one has the goods.
+        if rules::admit(&order, role, command) == Admission::CarriedOut && caller.sees(&order) {
             return Ok(order);
         }
         // A deposit gate that this command could not pass was shut or had its time: the order is on its way to be

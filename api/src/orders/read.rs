@@ -154,7 +154,16 @@ impl ReadOrders {
 /// The order of that id, if it is the caller's to see.
 pub(crate) async fn find(orders: &dyn OrderBook, caller: &Caller, id: &OrderId) -> Result<workflows::Order, Problem> {
     let order = ask("orders.read", orders.order(id)).await?;
-    order.and_then(|order| caller.seeing(order)).ok_or_else(|| Problem::not_found(format_args!("order {id}")))
+    order.filter(|order| caller.sees(order)).ok_or_else(|| no_order(id))
+}
+
+/// The order of that id, whosever it is: only for what its reader was let see before.
+pub(crate) async fn known(orders: &dyn OrderBook, id: &OrderId) -> Result<workflows::Order, Problem> {
+    ask("orders.read", orders.order(id)).await?.ok_or_else(|| no_order(id))
+}
+
+fn no_order(id: &OrderId) -> Problem {
+    Problem::not_found(format_args!("order {id}"))
 }
 
 pub(crate) fn language_or_default(language: Option<Checked<AcceptLanguage>>) -> Language {
