@@ -13,6 +13,8 @@ mod crash;
 mod demo;
 mod faults;
 mod idempotency;
+mod identity;
+mod journals;
 mod killed_providers;
 mod lifecycles;
 mod listings;
@@ -26,6 +28,7 @@ mod streams;
 mod structure;
 mod sweep;
 mod templates;
+mod versions;
 mod watching;
 mod webhooks;
 

@@ -25,6 +25,7 @@ pub struct Ready {
     pub engine_ui: String,
     pub engine_ingress: String,
     pub engine_admin: String,
+    pub worker: String,
     pub data_dir: PathBuf,
     pub engine_pid: u32,
 }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use activities::{Activities, Modes, NotificationSettings, Store};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use workflows::order::Ports;
 use workflows::{ProviderError, Step};
 
 use self::ports::Faulted;
 use crate::process::unlimited;
-use crate::{Jumun, Setup};
+use crate::{Jumun, Setup, Worker};
 
 /// How long an order may fail here before it counts as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -100,14 +100,18 @@ impl Jumun {
     /// A system whose providers misbehave as `faults` says. Its worker, API and store live in this process, on this
     /// test's runtime; its engine is a real one.
     pub async fn faulted(faults: &Arc<Faults>) -> Self {
+        let (jumun, ports) = Box::pin(Self::without_worker(faults, NotificationSettings::default())).await;
+        let worker = Worker::start(&ports).await;
+        worker::register(&jumun.ready.engine_admin, &worker.url).await.expect("registers");
+        jumun
+    }
+
+    /// The same before a worker has come: what workers of this test's own work through.
+    pub async fn without_worker(faults: &Arc<Faults>, notifications: NotificationSettings) -> (Self, Ports) {
         let setup = Setup::new();
         let mut jumun = setup.start().await;
-        let activities = faulted(open().await, faults);
-
-        let (worker_listener, worker) = listener().await;
-        let endpoint = worker::endpoint(activities.ports());
-        tokio::spawn(worker::serve(worker_listener, endpoint, CancellationToken::new(), Duration::ZERO));
-        worker::register(&jumun.ready.engine_admin, &format!("http://{worker}")).await.expect("registers");
+        let activities = faulted(open(notifications).await, faults);
+        let ports = activities.ports();
 
         let (api_listener, api) = listener().await;
         let deps = api::Deps {
@@ -128,17 +132,28 @@ impl Jumun {
         tokio::spawn(api::serve(api_listener, deps, std::future::pending(), Duration::ZERO));
         jumun.ready.api = format!("http://{api}");
         jumun.setup = Some(setup);
-        jumun
+        (jumun, ports)
     }
 }
 
+/// What a replay works through: to do a step is to panic.
+pub async fn forbidden_ports() -> Ports {
+    let faults = Arc::new(Faults::default());
+    for step in Step::ALL {
+        for place in [Place::Provider, Place::Record] {
+            faults.plan(step, place, &[Fault::Panic; 100]);
+        }
+    }
+    faulted(open(NotificationSettings::default()).await, &faults).ports()
+}
+
 /// The built-in adapters over a store that keeps nothing.
-async fn open() -> Activities {
+async fn open(notifications: NotificationSettings) -> Activities {
     let setup = activities::Setup {
         store: Store::open("mem://").await.expect("opens"),
         payment_store: None,
         remote: BTreeMap::new(),
-        notifications: NotificationSettings::default(),
+        notifications,
         modes: Arc::new(Modes::default()),
     };
     Activities::open(&setup).await.expect("opens")

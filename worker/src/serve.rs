@@ -18,10 +18,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Serves the engine over HTTP/2 until `stop`; then invocations in flight get up to `grace` to reach a point at which
-/// the engine can move them, and are left to it after that: it continues them elsewhere, or after a restart.
+/// the engine can move them, and are cut off after that: it continues them elsewhere, or after a restart.
 pub async fn serve(listener: TcpListener, endpoint: Endpoint, stop: CancellationToken, grace: Duration) {
     let endpoint = HyperEndpoint::new(endpoint);
     let connections = GracefulShutdown::new();
+    let cut = CancellationToken::new();
+    // Nothing is left behind, also when this is dropped.
+    let _cut = cut.clone().drop_guard();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -33,9 +36,9 @@ pub async fn serve(listener: TcpListener, endpoint: Endpoint, stop: Cancellation
                     .timer(TokioTimer::new())
                     .keep_alive_interval(KEEP_ALIVE)
                     .serve_connection(TokioIo::new(stream), endpoint.clone());
-                let connection = connections.watch(connection);
+                let connection = cut.clone().run_until_cancelled_owned(connections.watch(connection));
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
+                    if let Some(Err(error)) = connection.await {
                         debug!(%peer, %error, "connection of the engine ended");
                     }
                 });
@@ -48,6 +51,6 @@ pub async fn serve(listener: TcpListener, endpoint: Endpoint, stop: Cancellation
     }
     drop(listener);
     if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
-        debug!("invocations in flight were left to the engine");
+        debug!("invocations in flight are cut off");
     }
 }

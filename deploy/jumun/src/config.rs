@@ -14,6 +14,7 @@ use std::time::Duration;
 use activities::{NotificationSettings, Template, TemplateSettings};
 use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
+use worker::IdentityKey;
 use workflows::notification::Secret;
 use workflows::{Context, Status, Step};
 
@@ -45,6 +46,8 @@ pub struct Configuration {
     pub access: AccessSettings,
     /// How much the API takes on.
     pub limits: Limits,
+    /// The engines that the worker answers, besides the one that jumun starts itself.
+    pub identity_keys: Vec<IdentityKey>,
 }
 
 /// By which keys tokens are read, and what they have to say.
@@ -95,6 +98,7 @@ impl Configuration {
             notifications: notifications(&mut reader),
             limits: limits::read(&mut reader),
             access: access(&mut reader),
+            identity_keys: reader.list("worker.identity_keys", |text| Ok(text.parse()?)).unwrap_or_default(),
         };
         let faults = reader.close();
         if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
@@ -270,6 +274,8 @@ mod tests {
         [notifications]
         schedule = ["5s", "5m"]
         attempt_timeout = "3s"
+        [worker]
+        identity_keys = ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]
         [notifications.template]
         endpoint = "https://kakao.example/send?v=2"
         api_key = "api-key"
@@ -316,6 +322,7 @@ mod tests {
         let configuration = read(&examples, &[]).expect("is sound");
         assert_eq!(configuration.providers.len(), Context::ALL.len());
         assert!(configuration.payment_store.is_some() && configuration.notifications.template.is_some());
+        assert_eq!(configuration.identity_keys.len(), 2);
     }
 
     #[test]
@@ -328,6 +335,8 @@ mod tests {
         let notifications = configuration.notifications;
         assert_eq!(notifications.schedule, [Duration::from_secs(5), Duration::from_mins(5)]);
         assert_eq!(notifications.attempt_timeout, Duration::from_secs(3));
+        let keys: Vec<_> = configuration.identity_keys.iter().map(ToString::to_string).collect();
+        assert_eq!(keys, ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]);
         let template = notifications.template.expect("is there");
         assert_eq!((template.api_key.0.as_str(), template.sender_key.0.as_str()), ("api-key", "sender-key"));
         assert_eq!(template.endpoint, "https://kakao.example/send?v=2");
@@ -375,6 +384,8 @@ mod tests {
             [notifications]
             schedule = ["5s", "soon"]
             attempt_timeout = "1h"
+            [worker]
+            identity_keys = ["AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]
             [notifications.template]
             api_key = "a"
             api_key_file = "b"
@@ -424,6 +435,8 @@ mod tests {
             format!("providers.payment: {url}"),
             "providers.printer: there is no such setting".to_owned(),
             "providers.stock: expected text, in quotes".to_owned(),
+            "worker.identity_keys: expected the public key of an engine: publickeyv1_ and 32 bytes in base58"
+                .to_owned(),
         ];
         expected.sort();
         assert_eq!(found, expected);

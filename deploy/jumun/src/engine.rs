@@ -59,6 +59,8 @@ pub struct Launch {
     pub binary: PathBuf,
     /// Everything of the engine's: data, configuration, log.
     pub dir: PathBuf,
+    /// The file with the private key that it signs with what it asks of workers.
+    pub identity: PathBuf,
     pub ingress: SocketAddr,
     pub admin: SocketAddr,
     pub node: SocketAddr,
@@ -114,6 +116,7 @@ impl Launch {
             .env("RESTATE_INGRESS__ADVERTISED_ADDRESS", listen::url(self.ingress))
             .env("RESTATE_ADMIN__BIND_ADDRESS", self.admin.to_string())
             .env("RESTATE_ADMIN__ADVERTISED_ADDRESS", listen::url(self.admin))
+            .env("RESTATE_WORKER__INVOKER__REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE", &self.identity)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err)
@@ -373,6 +376,7 @@ mod tests {
             // A shell takes none of our flags: it complains and ends.
             binary: "/bin/sh".into(),
             dir: dir.path().join("engine"),
+            identity: dir.path().join("identity.pem"),
             ingress: nowhere,
             admin: nowhere,
             node: nowhere,

@@ -5,8 +5,10 @@ mod access;
 mod config;
 mod data_dir;
 mod demo;
+mod deployments;
 mod engine;
 mod fetch;
+mod identity;
 mod listen;
 mod local;
 mod lock;
@@ -36,6 +38,7 @@ use crate::access::{AccessError, Mint};
 use crate::config::Configuration;
 use data_dir::DataDir;
 use demo::DemoError;
+use deployments::DeploymentsError;
 use local::LocalError;
 use provider::ProvideError;
 use settings::Settings;
@@ -64,6 +67,12 @@ Exit codes:
   2  the flags, the variables or the configuration file make no sense
   3  its own system could not start here";
 
+const DEPLOYMENTS_EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the engine was not reached or refused, or the version is still needed
+  2  the flags or the variables make no sense";
+
 /// How long what still runs in the background may take to end.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
 
@@ -91,6 +100,12 @@ enum Command {
     /// Mint a token for the API of a jumun that reads tokens by its local key, or by a key of its configuration
     #[command(after_help = TOKEN_EXIT_CODES)]
     Token(access::TokenSettings),
+    /// Make a version of the worker known to an engine; from then on it takes what begins anew
+    #[command(after_help = DEPLOYMENTS_EXIT_CODES)]
+    Register(deployments::Registration),
+    /// Show the versions of the worker that an engine knows, and remove those that are drained
+    #[command(after_help = DEPLOYMENTS_EXIT_CODES)]
+    Deployments(deployments::Inventory),
     /// Print the description of the API that is also at `/openapi.json`
     Openapi {
         /// That of a provider instead
@@ -110,6 +125,8 @@ enum Failure {
     Demo(#[from] DemoError),
     #[error(transparent)]
     Access(#[from] AccessError),
+    #[error(transparent)]
+    Deployments(#[from] DeploymentsError),
     #[error("stopped by {0} before the end")]
     Stopped(&'static str),
     #[error("cannot write to standard output, or use the system's threads")]
@@ -122,7 +139,7 @@ impl Failure {
             Self::Local(error) => error.exit_code(),
             Self::Provide(error) => error.exit_code(),
             Self::Access(error) => error.exit_code(),
-            Self::Demo(_) | Self::Stopped(_) | Self::System(_) => FAILED,
+            Self::Demo(_) | Self::Deployments(_) | Self::Stopped(_) | Self::System(_) => FAILED,
         }
     }
 }
@@ -136,6 +153,8 @@ pub fn main() -> ExitCode {
         Command::Provider(settings) => run_provider(&settings),
         Command::Demo(settings) => run_demo(&settings),
         Command::Token(settings) => token(&settings),
+        Command::Register(registration) => run_briefly(&registration.asked.log, deployments::register(&registration)),
+        Command::Deployments(inventory) => run_briefly(&inventory.asked.log, deployments::run(&inventory)),
         Command::Openapi { provider } => openapi(provider),
     };
     match outcome {
@@ -186,6 +205,12 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     outcome
+}
+
+/// A command that asks an engine something and is done.
+fn run_briefly(log: &str, asking: impl Future<Output = Result<(), DeploymentsError>>) -> Result<(), Failure> {
+    start_logging(log);
+    Ok(Runtime::new()?.block_on(asking)?)
 }
 
 /// The flags of `jumun local`, as far as the environment sets them.

@@ -8,7 +8,7 @@ use activities::{Activities, Modes, OpenError, Setup, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
-use worker::RegisterError;
+use worker::AdminError;
 use workflows::Context;
 
 use crate::access::{self, AccessError};
@@ -16,6 +16,7 @@ use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::engine::{Engine, EngineError, Launch};
 use crate::fetch::{self, FetchError};
+use crate::identity::{Identity, IdentityError};
 use crate::listen::{self, ListenError, Listener, Reserved};
 use crate::report::{self, Ready};
 use crate::seed::{SeedError, Seeds};
@@ -41,6 +42,8 @@ pub enum LocalError {
     #[error("there is no home directory to keep the engine in; name a directory with --cache-dir (or JUMUN_CACHE_DIR)")]
     NoCacheDir,
     #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
     Configuration(#[from] InvalidConfiguration),
@@ -51,7 +54,7 @@ pub enum LocalError {
     #[error("cannot open the stores")]
     Open(#[from] OpenError),
     #[error("cannot register the worker")]
-    Register(#[from] RegisterError),
+    Register(#[from] AdminError),
     #[error(transparent)]
     Seed(#[from] SeedError),
     #[error("cannot set up the API")]
@@ -77,6 +80,7 @@ impl LocalError {
             | Self::Listen(_)
             | Self::Fetch(_)
             | Self::NoCacheDir
+            | Self::Identity(_)
             | Self::Store(_)
             | Self::PaymentStore(_)
             | Self::Open(_) => crate::CANNOT_START,
@@ -128,10 +132,12 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     let payment_store = payment_store(&configuration)?;
     let access = access::access(&configuration.access, dir.path())?;
 
+    let identity = Identity::open(&dir.engine())?;
     let cache = settings.cache_dir.clone().or_else(crate::default_cache_dir).ok_or(LocalError::NoCacheDir)?;
     let mut engine = Engine::start(Launch {
         binary: fetch::restate_server(settings.restate_server.as_deref(), &cache).await?,
         dir: dir.engine(),
+        identity: identity.path().to_owned(),
         ingress: ingress.address,
         admin: admin.address,
         node: node.address,
@@ -144,12 +150,13 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     };
 
     let Configuration { stuck_after, limits, .. } = configuration;
+    let engines: Vec<_> = [identity.key()].into_iter().chain(&configuration.identity_keys).cloned().collect();
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
     let activities = open(dir.store_url()?, payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
 
-    let endpoint = worker::endpoint(activities.ports());
+    let endpoint = worker::endpoint(activities.ports(), &engines);
     let worker = Serving::start(|stop| worker::serve(worker_listener, endpoint, stop, WORKER_GRACE));
     worker::register(&urls.admin, &urls.worker).await?;
     let seeds = Seeds { merchants: activities.merchants.clone(), stock: activities.stock.clone() };

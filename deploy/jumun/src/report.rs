@@ -125,6 +125,18 @@ Stop with Ctrl-C.
     )
 }
 
+/// What a command was asked for: one line of JSON, or text for a person.
+pub fn data(text: &str, value: &impl Serialize, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, value)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(text.as_bytes())?;
+    }
+    out.flush()
+}
+
 /// A line about what goes on.
 pub fn progress(line: impl Display) {
     // Nobody is left to be told that nobody listens.

@@ -52,8 +52,8 @@ pub struct Settings {
     #[arg(long, env = "JUMUN_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
 
-    /// The configuration file (TOML): sections `providers`, `payment`, `orders`, `limits` and `notifications`; the environment is
-    /// above it, like `JUMUN_ORDERS__STUCK_AFTER`, and flags are above that
+    /// The configuration file (TOML): sections `providers`, `payment`, `orders`, `limits`, `worker` and `notifications`;
+    /// the environment is above it, like `JUMUN_ORDERS__STUCK_AFTER`, and flags are above that
     #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use worker::NotAnIdentityKey;
 
 use super::NotAnHttpUrl;
 use crate::store_url::NotAStoreUrl;
@@ -45,6 +46,8 @@ pub enum Wrong {
     Url(#[from] NotAnHttpUrl),
     #[error(transparent)]
     Store(#[from] NotAStoreUrl),
+    #[error(transparent)]
+    IdentityKey(#[from] NotAnIdentityKey),
     #[error("expected a time, like 30s, 5m or 1h 30m")]
     NotATime,
     #[error("expected more than no time")]
