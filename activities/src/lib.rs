@@ -24,13 +24,15 @@ use workflows::kitchen::Kitchen;
 use workflows::merchant::Merchants;
 use workflows::notification::Notifications;
 use workflows::order::{OrderBook, Ports};
-use workflows::payment::Payments;
+use workflows::payment::{Payments, Vault};
 use workflows::promotion::Promotions;
 use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
 
 pub use modes::Modes;
+pub use orders::examination::{Examination, Fault};
 pub use payment::postgres::PostgresError;
+pub use payment::vault::{CardKeys, NotACardKey};
 pub use setup::{NotificationSettings, Setup, Template, TemplateSettings};
 pub use store::{Store, StoreError};
 
@@ -42,6 +44,7 @@ pub struct Activities {
     pub orders: Arc<dyn OrderBook>,
     pub merchants: Arc<dyn Merchants>,
     pub payments: Arc<dyn Payments>,
+    pub vault: Arc<dyn Vault>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
@@ -84,6 +87,7 @@ impl Activities {
                 (None, Some(url)) => built_in::payments_at(url, modes).await?,
                 (None, None) => built_in::payments(store, modes).await?,
             },
+            vault: Arc::new(setup.card_keys.clone()),
             stock: match remotes.get(Context::Stock) {
                 Some(remote) => remote,
                 None => built_in::stock(store, modes).await?,
@@ -114,6 +118,7 @@ impl Activities {
         Ports {
             orders: self.orders.clone(),
             payments: self.payments.clone(),
+            vault: self.vault.clone(),
             stock: self.stock.clone(),
             deliveries: self.deliveries.clone(),
             kitchen: self.kitchen.clone(),
@@ -121,4 +126,12 @@ impl Activities {
             notifications: self.notifications.clone(),
         }
     }
+}
+
+/// Looks whether the book of orders in a store that nobody writes to is in order.
+///
+/// # Errors
+/// Where the store does not answer, or holds what no book of orders ever held.
+pub async fn examine_orders(store: &Store) -> Result<Examination, StoreError> {
+    orders::examination::examine(&store.database("orders").await?).await
 }

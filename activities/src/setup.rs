@@ -7,7 +7,7 @@ use std::time::Duration;
 use workflows::notification::Secret;
 use workflows::{Context, Status};
 
-use crate::{Modes, Store};
+use crate::{CardKeys, Modes, Store};
 
 /// The adapters' places.
 pub struct Setup {
@@ -15,6 +15,8 @@ pub struct Setup {
     pub store: Store,
     /// Where payments are kept, if not in `store`: `postgres://…`, or any URL that [`Store::open`] takes.
     pub payment_store: Option<String>,
+    /// With which cards are sealed and opened.
+    pub card_keys: CardKeys,
     /// Providers in processes of their own, by base URL. All others are built in.
     pub remote: BTreeMap<Context, String>,
     pub notifications: NotificationSettings,

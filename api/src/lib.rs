@@ -16,6 +16,7 @@ mod headers;
 mod health;
 mod json;
 mod kind;
+mod ledger;
 mod lifecycles;
 mod limits;
 mod merchants;
@@ -43,7 +44,7 @@ use workflows::delivery::Deliveries;
 use workflows::merchant::Merchants;
 use workflows::notification::Notifications;
 use workflows::order::OrderBook;
-use workflows::payment::Payments;
+use workflows::payment::{Payments, Vault};
 use workflows::promotion::Promotions;
 use workflows::sandbox::Sandbox;
 use workflows::stock::Stock;
@@ -60,6 +61,7 @@ use contexts::ContextsApi;
 use dashboard::DashboardApi;
 use document::Document;
 use health::HealthApi;
+use ledger::LedgerApi;
 use lifecycles::LifecyclesApi;
 use merchants::MerchantsApi;
 use metrics::MetricsApi;
@@ -75,6 +77,8 @@ pub struct Deps {
     pub orders: Arc<dyn OrderBook>,
     pub merchants: Arc<dyn Merchants>,
     pub payments: Arc<dyn Payments>,
+    /// Seals the cards that orders are paid by.
+    pub vault: Arc<dyn Vault>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub promotions: Arc<dyn Promotions>,
@@ -93,7 +97,7 @@ pub struct Deps {
 
 type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi);
 type MerchantApi = (MerchantsApi, ProductsApi, LifecyclesApi, WebhooksApi);
-type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, HealthApi, MetricsApi);
+type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, LedgerApi, HealthApi, MetricsApi);
 type LocalApi = (Api, SandboxApi);
 
 /// The whole front as one endpoint.
@@ -124,6 +128,7 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         orders,
         merchants,
         payments,
+        vault,
         stock,
         deliveries,
         promotions,
@@ -137,6 +142,7 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         orders: orders.clone(),
         merchants: merchants.clone(),
         stock: stock.clone(),
+        vault,
         engine: engine.clone(),
         pressure: pressure.clone(),
     };
@@ -154,9 +160,10 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
     (
         orders_api,
         merchant_api,
-        ContextsApi { payments, deliveries, promotions },
+        ContextsApi { payments: payments.clone(), deliveries, promotions },
         NotificationsApi { notifications },
         DashboardApi { orders: orders.clone(), stuck_after, breaker: pressure.breaker.clone() },
+        LedgerApi { orders: orders.clone(), payments },
         HealthApi { orders, engine },
         MetricsApi { metrics, pressure },
     )

@@ -18,6 +18,8 @@ pub(crate) enum Tag {
     Contexts,
     /// How the orders stand.
     Dashboard,
+    /// Whether the money is all there, and where it belongs.
+    Ledger,
     /// How this instance feels.
     Health,
     /// Make built-in providers misbehave. In local mode only.

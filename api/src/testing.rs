@@ -18,6 +18,7 @@ use workflows::merchant::Merchant;
 use workflows::notification::{Message, Notification, Webhook};
 use workflows::order::command::Verdict;
 use workflows::order::{Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
+use workflows::payment::Audited;
 use workflows::sandbox::Mode;
 use workflows::stock::Product;
 use workflows::{Command, Context, MerchantId, OrderId, PaymentMethod, ProviderError, Role, Sku, Step, WebhookName};
@@ -61,6 +62,8 @@ pub(crate) struct State {
     /// What there is to list, newest first.
     pub messages: Mutex<Vec<Message>>,
     pub notifications: Mutex<Vec<Notification>>,
+    /// What lies in the books of payments, by id.
+    pub audited: Mutex<Vec<Audited>>,
     pub troubles: Mutex<BTreeMap<OrderId, Trouble>>,
     pub dashboard: Mutex<Dashboard>,
     /// What was asked of the dashboard last.
@@ -153,6 +156,7 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         orders: state.clone(),
         merchants: state.clone(),
         payments: state.clone(),
+        vault: state.clone(),
         stock: state.clone(),
         deliveries: state.clone(),
         promotions: state.clone(),
@@ -280,6 +284,7 @@ impl State {
             webhooks: Mutex::default(),
             messages: Mutex::default(),
             notifications: Mutex::default(),
+            audited: Mutex::default(),
             troubles: Mutex::default(),
             dashboard: Mutex::default(),
             dashboard_query: Mutex::default(),

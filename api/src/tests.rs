@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod deposits;
+mod ledger;
 mod lifecycles;
 mod notifications;
 mod pressure;
@@ -43,6 +44,7 @@ fn the_routes_are_these() {
         GET    /v1/dashboard  get_dashboard\n\
         GET    /v1/deliveries  list_deliveries\n\
         GET    /v1/events  list_events\n\
+        GET    /v1/ledger/proof  prove_ledger\n\
         GET    /v1/lifecycles  list_lifecycles\n\
         POST   /v1/lifecycles/preview  preview_lifecycle\n\
         GET    /v1/lifecycles/{name}  get_lifecycle\n\

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use activities::{Activities, Modes, NotificationSettings, Store};
+use activities::{Activities, CardKeys, Modes, NotificationSettings, Store};
 use serde_json::{Value, json};
 use tests::{Answer, DEADLINE, Jumun, Setup, Shop, until};
 use workflows::order::OrderFilter;
@@ -115,6 +115,7 @@ async fn everything_ends(setup: &Setup, shop: Shop<'_>) {
         assert_eq!(charged, if n % 4 == 3 { &[][..] } else { &["charge"][..] }, "{id}");
     }
     until("the workflows to end", async || open_workflows(shop.jumun).await.is_empty().then_some(())).await;
+    shop.jumun.proves_clean().await;
     assert_eq!(shop.jumun.stop(), Some(0));
     views_are_what_their_events_tell(setup).await;
 }
@@ -131,7 +132,8 @@ async fn views_are_what_their_events_tell(setup: &Setup) {
     let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
     let (payment_store, remote) = (None, BTreeMap::new());
     let (notifications, modes) = (NotificationSettings::default(), Arc::new(Modes::default()));
-    let setup = activities::Setup { store, payment_store, remote, notifications, modes };
+    let card_keys = CardKeys::draw().parse().expect("keys");
+    let setup = activities::Setup { store, payment_store, card_keys, remote, notifications, modes };
     let book = Activities::open(&setup).await.expect("opens").orders;
     let orders = book.orders(&OrderFilter { limit: 1000, ..OrderFilter::default() }).await.expect("lists");
     assert!(orders.len() >= ORDERS);

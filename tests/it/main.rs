@@ -6,6 +6,7 @@
 
 mod bad_input;
 mod cancel;
+mod cards;
 mod commands;
 mod contract;
 mod couriers;
@@ -21,6 +22,7 @@ mod listings;
 mod merchants;
 mod one_process;
 mod pressure;
+mod proof;
 mod races;
 mod seven_processes;
 mod start;

@@ -1,6 +1,7 @@
 //! A running jumun, driven over HTTP as its users would.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::process;
 use std::sync::Mutex;
@@ -78,8 +79,13 @@ impl Jumun {
 
     /// Starts jumun with `arguments`, and waits until it is ready.
     pub async fn spawn(arguments: &[&str]) -> Self {
+        Self::spawn_logging(arguments, None).await
+    }
+
+    /// The same, with its log in a file.
+    pub(crate) async fn spawn_logging(arguments: &[&str], log: Option<File>) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let (process, ready) = Process::start(&arguments).await;
+        let (process, ready) = Process::start_logging(&arguments, log).await;
         Self::of(process, ready)
     }
 

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use activities::{Activities, Modes, NotificationSettings, Store};
+use activities::{Activities, CardKeys, Modes, NotificationSettings, Store};
 use tokio::net::TcpListener;
 use workflows::order::Ports;
+use workflows::payment::Vault;
 use workflows::{ProviderError, Step};
 
 use self::ports::Faulted;
@@ -101,16 +102,32 @@ impl Jumun {
     /// test's runtime; its engine is a real one.
     pub async fn faulted(faults: &Arc<Faults>) -> Self {
         let (jumun, ports) = Box::pin(Self::without_worker(faults, NotificationSettings::default())).await;
-        let worker = Worker::start(&ports).await;
-        worker::register(&jumun.ready.engine_admin, &worker.url).await.expect("registers");
-        jumun
+        jumun.working(&ports).await
+    }
+
+    /// A system whose API seals cards with `seals`, and whose worker opens them with `opens`.
+    pub async fn sealed(seals: Arc<dyn Vault>, opens: Arc<dyn Vault>) -> Self {
+        let activities = Activities { vault: opens, ..open(NotificationSettings::default()).await };
+        let (jumun, ports) = Box::pin(Self::over(activities, seals)).await;
+        jumun.working(&ports).await
+    }
+
+    async fn working(self, ports: &Ports) -> Self {
+        let worker = Worker::start(ports).await;
+        worker::register(&self.ready.engine_admin, &worker.url).await.expect("registers");
+        self
     }
 
     /// The same before a worker has come: what workers of this test's own work through.
     pub async fn without_worker(faults: &Arc<Faults>, notifications: NotificationSettings) -> (Self, Ports) {
+        let activities = faulted(open(notifications).await, faults);
+        let vault = activities.vault.clone();
+        Self::over(activities, vault).await
+    }
+
+    async fn over(activities: Activities, vault: Arc<dyn Vault>) -> (Self, Ports) {
         let setup = Setup::new();
         let mut jumun = setup.start().await;
-        let activities = faulted(open(notifications).await, faults);
         let ports = activities.ports();
 
         let (api_listener, api) = listener().await;
@@ -118,6 +135,7 @@ impl Jumun {
             orders: activities.orders,
             merchants: activities.merchants,
             payments: activities.payments,
+            vault,
             stock: activities.stock,
             deliveries: activities.deliveries,
             promotions: activities.promotions,
@@ -152,6 +170,7 @@ async fn open(notifications: NotificationSettings) -> Activities {
     let setup = activities::Setup {
         store: Store::open("mem://").await.expect("opens"),
         payment_store: None,
+        card_keys: CardKeys::draw().parse().expect("keys"),
         remote: BTreeMap::new(),
         notifications,
         modes: Arc::new(Modes::default()),
@@ -169,6 +188,7 @@ fn faulted(inner: Activities, faults: &Arc<Faults>) -> Activities {
         promotions: Arc::new(Faulted { inner: inner.promotions, faults: faults.clone() }),
         notifications: Arc::new(Faulted { inner: inner.notifications, faults: faults.clone() }),
         merchants: inner.merchants,
+        vault: inner.vault,
         sandbox: inner.sandbox,
     }
 }

@@ -149,6 +149,18 @@ impl Jumun {
         .await;
     }
 
+    /// The money proof.
+    pub async fn proof(&self) -> Value {
+        self.get("/v1/ledger/proof").await.ok()
+    }
+
+    /// Asserts that the money is all there, and where the orders say that it is.
+    pub async fn proves_clean(&self) -> Value {
+        let proof = self.proof().await;
+        assert_eq!(proof["clean"], true, "{proof:#}");
+        proof
+    }
+
     /// Asserts that nothing became true of the order twice.
     pub async fn each_fact_once(&self, order_id: &str) {
         let events = self.event_names(order_id).await;

@@ -1,5 +1,6 @@
 //! A process of the binary under test: ready when it says so, killed at will, gone when the test process ends.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -63,12 +64,35 @@ impl Process {
         arguments: &[String],
         environment: Vec<(String, String)>,
     ) -> (Self, T) {
-        let arguments = arguments.to_vec();
-        tokio::task::spawn_blocking(move || Self::start_blocking(&arguments, environment)).await.expect("no panic")
+        Self::start_in(arguments, environment, None).await
     }
 
-    fn start_blocking<T: DeserializeOwned>(arguments: &[String], environment: Vec<(String, String)>) -> (Self, T) {
+    /// The same with its log in a file.
+    pub(crate) async fn start_logging<T: DeserializeOwned + Send + 'static>(
+        arguments: &[String],
+        log: Option<File>,
+    ) -> (Self, T) {
+        Self::start_in(arguments, settings(), log).await
+    }
+
+    async fn start_in<T: DeserializeOwned + Send + 'static>(
+        arguments: &[String],
+        environment: Vec<(String, String)>,
+        log: Option<File>,
+    ) -> (Self, T) {
+        let arguments = arguments.to_vec();
+        let log = log.map_or_else(Stdio::inherit, Stdio::from);
+        let start = move || Self::start_blocking(&arguments, environment, log);
+        tokio::task::spawn_blocking(start).await.expect("no panic")
+    }
+
+    fn start_blocking<T: DeserializeOwned>(
+        arguments: &[String],
+        environment: Vec<(String, String)>,
+        log: Stdio,
+    ) -> (Self, T) {
         let mut child = Command::new(binary())
+            .stderr(log)
             .args(arguments)
             .args(["--json", "--until-stdin-closes"])
             .envs(environment)

@@ -1,5 +1,6 @@
 //! A data directory and ports that outlive a process, so that a jumun can be killed and started again.
 
+use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ use crate::Jumun;
 pub struct Setup {
     directory: TempDir,
     arguments: Vec<String>,
+    /// Where the log goes, if not to standard error.
+    log: Option<PathBuf>,
 }
 
 impl Setup {
@@ -31,7 +34,7 @@ impl Setup {
         for (flag, port) in flags.iter().zip(&ports) {
             arguments.extend([(*flag).to_owned(), port.local_addr().expect("bound").to_string()]);
         }
-        Self { directory, arguments }
+        Self { directory, arguments, log: None }
     }
 
     /// The same with a configuration file.
@@ -41,6 +44,21 @@ impl Setup {
         std::fs::write(&path, toml).expect("writes");
         self.arguments.extend(["--config".to_owned(), path.display().to_string()]);
         self
+    }
+
+    /// The same with a log of what `filter` lets through, kept beside the data directory.
+    #[must_use]
+    pub fn logged(mut self, filter: &str) -> Self {
+        self.arguments.extend(["--log".to_owned(), filter.to_owned()]);
+        self.log = Some(self.directory.path().join("log"));
+        self
+    }
+
+    /// What was logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        let log = self.log.as_ref().expect("a setup that is logged");
+        String::from_utf8_lossy(&std::fs::read(log).expect("is there")).into_owned()
     }
 
     #[must_use]
@@ -55,7 +73,8 @@ impl Setup {
 
     /// Starts jumun here, and waits until it is ready.
     pub async fn start(&self) -> Jumun {
-        Jumun::spawn(&self.arguments()).await
+        let open = |log| OpenOptions::new().append(true).create(true).open(log).expect("a log");
+        Jumun::spawn_logging(&self.arguments(), self.log.as_ref().map(open)).await
     }
 }
 

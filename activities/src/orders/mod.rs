@@ -1,6 +1,7 @@
 //! The book of orders: numbered events and, in the same transaction, the order that they make, its place in the feed of
 //! all events, and the tallies behind the dashboard. Decides nothing about an order.
 
+pub mod examination;
 mod tally;
 mod writer;
 
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::{Order, OrderId, ProviderError, Step};
 
@@ -238,6 +239,20 @@ impl OrderBook for Orders {
         Ok(self.database.run(&statement, &variables).await?.read(0)?)
     }
 
+    async fn filed(
+        &self,
+        only: Option<&OrderId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Filed>, ProviderError> {
+        // A range is read in the order of its ids.
+        let ids = if only.is_some() { "$only..=$only" } else { "$after>.." };
+        let statement = format!("SELECT record::id(id) AS id, doc FROM type::record('orders', {ids}) LIMIT $limit");
+        let variables = json!({ "only": only, "after": after.unwrap_or_default(), "limit": limit });
+        let rows: Vec<Value> = self.database.run(&statement, &variables).await?.read(0)?;
+        Ok(rows.into_iter().map(filed).collect())
+    }
+
     async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError> {
         let now = self.now();
         let why: String = why.chars().take(LONGEST_WHY).collect();
@@ -259,6 +274,13 @@ impl OrderBook for Orders {
     async fn dashboard(&self, query: &DashboardQuery) -> Result<Dashboard, ProviderError> {
         Ok(tally::dashboard(&self.database, query).await?)
     }
+}
+
+/// A row as it lies there. An order that is not the one that the row is called after is none.
+fn filed(mut row: Value) -> Filed {
+    let id = row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
+    let order = serde_json::from_value::<Box<Order>>(row["doc"].take()).ok();
+    Filed { order: order.filter(|order| order.id.as_str() == id), id }
 }
 
 /// The condition of a filter, and its variables.
@@ -301,4 +323,4 @@ fn matching(filter: &OrderFilter) -> (String, Value) {
 
 #[cfg(test)]
 #[path = "orders_test.rs"]
-mod tests;
+pub(super) mod tests;

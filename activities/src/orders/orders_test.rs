@@ -12,7 +12,7 @@ use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status}
 use super::*;
 use crate::Store;
 
-async fn book() -> Orders {
+pub(super) async fn book() -> Orders {
     let store = Store::open("mem://").await.expect("opens");
     Orders::open(store.database("orders").await.expect("opens")).await.expect("defines")
 }
@@ -38,7 +38,7 @@ fn placement(merchant: &str) -> Placement {
     }
 }
 
-async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
+pub(super) async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
     let id = OrderId::from_bits(n);
     let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
     let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &facts };
@@ -46,7 +46,7 @@ async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
     Order::from_events(&recorded.events).expect("placed")
 }
 
-async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
+pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
     let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts };
     book.record(entry).await.expect("records").events
 }

@@ -77,6 +77,26 @@ impl Changes {
         }
     }
 
+    /// All of it by name, as an examination names it: nothing that is zero.
+    pub(super) fn recount(&self) -> BTreeMap<String, i64> {
+        let mut counts = BTreeMap::new();
+        for ((merchant_id, currency), places) in &self.tallies {
+            for (place, Sum { orders, value }) in places {
+                for (part, count) in [("orders", orders), ("value", value)] {
+                    counts.insert(format!("{merchant_id} {currency}: {part} of {place}"), *count);
+                }
+            }
+        }
+        for ((hour, merchant_id, currency), Taken { placed, revenue, refunds }) in &self.takings {
+            let hour = name(hour);
+            for (part, count) in [("placed", placed), ("revenue", revenue), ("refunds", refunds)] {
+                counts.insert(format!("{merchant_id} {currency}: {part} in the hour of {hour}"), *count);
+            }
+        }
+        counts.retain(|_, count| *count != 0);
+        counts
+    }
+
     /// The statements that make the changes. Their ids are added to `variables`.
     pub(super) fn statements(&self, variables: &mut Value) -> String {
         let mut statements = String::new();
@@ -140,7 +160,7 @@ fn places(order: &Order) -> [Option<String>; 3] {
     ]
 }
 
-/// The JSON name of a value of a closed set.
+/// A value of a closed set, or a time, as it is written in JSON.
 fn name(value: impl Serialize) -> String {
     match json!(value) {
         Value::String(name) => name,

@@ -4,7 +4,8 @@
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
-use workflows::payment::{Due, LedgerEntry, Payment};
+use serde_json::Value;
+use workflows::payment::{AuditQuery, Audited, Due, LedgerEntry, Payment};
 use workflows::provider::Listing;
 use workflows::{PaymentId, ProviderError};
 
@@ -69,6 +70,23 @@ pub trait Book: Send + Sync {
 
     /// Payments, newest first.
     async fn list(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError>;
+
+    /// Payments and what is booked, by payment id, ascending, as they are written.
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>, ProviderError>;
+}
+
+/// What is written under a payment's id, as far as it can be read.
+pub fn audited(id: String, payment: Option<Value>, entries: impl IntoIterator<Item = Value>) -> Audited {
+    let mut unreadable = 0;
+    let mut read = Audited { id, payment: None, entries: Vec::new(), unreadable };
+    read.payment = payment.and_then(|payment| serde_json::from_value(payment).map_err(|_| unreadable += 1).ok());
+    for entry in entries {
+        match serde_json::from_value(entry) {
+            Ok(entry) => read.entries.push(entry),
+            Err(_) => unreadable += 1,
+        }
+    }
+    Audited { unreadable, ..read }
 }
 
 /// The time, as exactly as every store keeps it.

@@ -6,12 +6,13 @@ mod card;
 mod ledger;
 pub mod postgres;
 pub mod surreal;
+pub mod vault;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::Utc;
-use workflows::payment::{Charge, Charged, Due, EntryKind, Payment, Payments};
+use workflows::payment::{AuditQuery, Audited, Charge, Charged, Due, EntryKind, Payment, Payments};
 use workflows::provider::{Listing, Undo};
 use workflows::{Context, Money, PaymentId, PaymentMethod, ProviderError};
 
@@ -167,6 +168,11 @@ impl Payments for BuiltIn {
     async fn payments(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError> {
         self.modes.pass(Context::Payment).await?;
         self.book.list(listing).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>, ProviderError> {
+        self.modes.pass(Context::Payment).await?;
+        self.book.audit(query).await
     }
 }
 

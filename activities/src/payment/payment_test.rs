@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Store;
-use workflows::payment::CardToken;
+use workflows::payment::{CardToken, Claim};
 use workflows::sandbox::{Mode, Sandbox};
 use workflows::{Currency, OrderId, PaymentState};
 
@@ -35,6 +35,7 @@ on_both_stores! {
     a_transfer_for_what_is_no_deposit_is_impossible,
     concurrent_returns_and_closes_book_the_late_transfer_once,
     payments_are_listed_newest_first_with_all_that_is_known,
+    an_audit_goes_through_all_payments_by_id,
 }
 
 struct Bench {
@@ -363,4 +364,92 @@ async fn payments_are_listed_newest_first_with_all_that_is_known(bench: Bench) {
     payments.refund(&due).await.expect("refunds");
     let refunded = bench.listed(&order(1)).await.expect("is there");
     assert!(refunded.updated_at > refunded.created_at && refunded.created_at == listed.created_at, "{refunded:?}");
+}
+
+async fn an_audit_goes_through_all_payments_by_id(bench: Bench) {
+    let payments = &bench.payments;
+    // Not in the order of their ids.
+    for n in [5, 0xf, 3, 0xa, 1, 7, 2] {
+        payments.charge(&charge_of(&order(n), "tok_ok")).await.expect("charges");
+    }
+    payments.refund(&refund_of(&order(3))).await.expect("refunds");
+    payments.charge(&charge_of(&order(4), "tok_declined")).await.expect("declines");
+    payments.close_deposit(&deposit_of(&order(6))).await.expect("closes");
+    payments.return_deposit(&deposit_of(&order(6))).await.expect("returns");
+    let mut audited = Vec::new();
+    loop {
+        let after = audited.last().map(|last: &Audited| last.id.clone());
+        let page = payments.audit(&AuditQuery { only: None, after, limit: 3 }).await.expect("audits");
+        assert!(page.len() <= 3, "{page:?}");
+        if page.is_empty() {
+            break;
+        }
+        audited.extend(page);
+    }
+    let expected: Vec<_> = (1..=7).chain([0xa, 0xf]).map(order).collect();
+    assert_eq!(audited.len(), expected.len());
+    for (audited, order) in audited.iter().zip(&expected) {
+        let listed = bench.listed(order).await.expect("is listed");
+        let Payment { id, order_id, merchant_id, method, state, amount, mut entries, .. } = listed;
+        let mut booked = audited.entries.clone();
+        booked.sort_by_key(|entry| entry.kind);
+        entries.sort_by_key(|entry| entry.kind);
+        let claim = Claim { order_id, merchant_id, method, state, amount };
+        assert_eq!((audited.id.as_str(), audited.unreadable), (id.as_str(), 0));
+        assert_eq!((audited.payment.as_ref(), booked), (Some(&claim), entries));
+        let only = AuditQuery { only: Some(id), after: None, limit: 1 };
+        assert_eq!(payments.audit(&only).await.expect("audits"), std::slice::from_ref(audited));
+    }
+    let nobody = AuditQuery { only: Some(order(0).payment()), after: None, limit: 1 };
+    assert_eq!(payments.audit(&nobody).await.expect("audits"), []);
+    bench.modes.set_mode(Context::Payment, Mode::Down).await.expect("sets");
+    assert!(is_unavailable(&payments.audit(&nobody).await));
+}
+
+#[tokio::test]
+async fn an_audit_tells_what_makes_no_sense_and_loses_nothing() {
+    let store = Store::open("mem://").await.expect("opens");
+    let database = store.database("payments").await.expect("opens");
+    let bench = Bench::over(super::surreal::open(database.clone()).await.expect("defines"), None);
+    for n in 1..=5 {
+        bench.payments.charge(&charge_of(&order(n), "tok_ok")).await.expect("charges");
+    }
+    let change = async |statement: &str, n| {
+        database.run(statement, &serde_json::json!({ "id": order(n).payment() })).await.expect("changes");
+    };
+    change("DELETE type::record('payments', $id)", 2).await;
+    change("UPDATE type::record('payments', $id) SET state = 'lost'", 3).await;
+    change("UPDATE type::record('ledger', [$id, 'charge']) SET postings = 1", 4).await;
+    // More than a payment can have.
+    for n in 0..30 {
+        change(&format!("CREATE type::record('ledger', [$id, 'x{n:02}'])"), 5).await;
+    }
+    change("CREATE type::record('payments', 'x')", 5).await;
+    for limit in [1, 2, 3, 100] {
+        let mut audited: Vec<Audited> = Vec::new();
+        loop {
+            let after = audited.last().map(|last| last.id.clone());
+            let page = bench.payments.audit(&AuditQuery { only: None, after, limit }).await.expect("audits");
+            if page.is_empty() {
+                break;
+            }
+            audited.extend(page);
+        }
+        let found: Vec<_> = audited
+            .iter()
+            .map(|audited| (&audited.id[..], audited.payment.is_some(), audited.entries.len(), audited.unreadable))
+            .collect();
+        let ids: Vec<_> = (0..=5).map(|n| order(n).payment()).collect();
+        assert_eq!(
+            found[..4],
+            [
+                (ids[1].as_str(), true, 1, 0),
+                (ids[2].as_str(), false, 1, 0),
+                (ids[3].as_str(), false, 1, 1),
+                (ids[4].as_str(), true, 0, 1)
+            ]
+        );
+        assert!(found[4].0 == ids[5].as_str() && found[4].3 >= 3, "{found:?}");
+        assert_eq!(found[5..], [("x", false, 0, 1)], "limit {limit}");
+    }
 }

@@ -1,14 +1,16 @@
 //! The money book on SurrealDB.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde_json::json;
-use workflows::payment::{LedgerEntry, Payment};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use workflows::payment::{AuditQuery, Audited, LedgerEntry, Payment};
 use workflows::provider::Listing;
 use workflows::{OrderId, PaymentId, ProviderError};
 
-use super::book::{Attempts, Book, Opening, Standing, State, now};
+use super::book::{Attempts, Book, Opening, Standing, State, audited, now};
 use crate::store::{Database, StoreError};
 
 const TABLES: &str = "
@@ -20,6 +22,9 @@ const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS attempts SCHEMALESS;
 ";
 
+/// More entries than a payment can have, of which an audit reads so many for each.
+const MOST_ENTRIES: u64 = 4;
+
 struct Surreal {
     database: Database,
 }
@@ -28,6 +33,40 @@ struct Surreal {
 pub async fn open(database: Database) -> Result<Arc<dyn Book>, StoreError> {
     database.define(TABLES).await?;
     Ok(Arc::new(Surreal { database }))
+}
+
+/// What an audit reads: records as they are written.
+#[derive(Deserialize)]
+struct Page {
+    payments: Vec<Value>,
+    booked: Vec<Value>,
+}
+
+impl Page {
+    fn audited(self, query: &AuditQuery) -> Vec<Audited> {
+        let mut by_id = BTreeMap::<String, (Option<Value>, Vec<Value>)>::new();
+        for payment in self.payments {
+            let id = key(&payment["id"]);
+            by_id.entry(id).or_default().0 = Some(payment);
+        }
+        let is_cut = self.booked.len() as u64 >= u64::from(query.limit) * MOST_ENTRIES;
+        let cut = self.booked.last().filter(|_| is_cut).map(|last| key(&last["id"][0]));
+        for entry in self.booked {
+            let id = key(&entry["id"][0]);
+            if query.after.as_ref().is_none_or(|after| id > *after) {
+                by_id.entry(id).or_default().1.push(entry);
+            }
+        }
+        // What comes after the cut is not all here: it is for the next page, unless that would begin with it again.
+        if let Some(cut) = cut.filter(|cut| by_id.keys().next().is_some_and(|first| first < cut)) {
+            by_id.split_off(&cut);
+        }
+        by_id.into_iter().map(|(id, (payment, entries))| audited(id, payment, entries)).collect()
+    }
+}
+
+fn key(id: &Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
 }
 
 #[async_trait]
@@ -107,5 +146,38 @@ impl Book for Surreal {
             "limit": listing.limit,
         });
         Ok(self.database.run(&statement, &variables).await?.read(0)?)
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>, ProviderError> {
+        let ids = match query.only {
+            Some(_) => "$only..=$only",
+            None => "$after>..",
+        };
+        // What is booked is looked up by the ids of its records, up to the last payment of the page: it is found even
+        // where its payment is gone. All in one transaction, so that payments and entries fit together.
+        let statements = format!(
+            "BEGIN;
+             LET $payments = (
+                 SELECT *, record::id(id) AS id, IF state = 'returned' {{ 'refunded' }} ELSE {{ state }} AS state
+                 FROM type::record('payments', {ids}) LIMIT $limit
+             );
+             LET $first = IF $only THEN [$only, NONE] ELSE [$after, []] END;
+             LET $last = $only ?? (IF array::len($payments) < $limit THEN NONE ELSE array::last($payments).id END);
+             LET $booked = IF $last = NONE
+                 THEN (SELECT *, record::id(id) AS id FROM type::record('ledger', $first..) LIMIT $most)
+                 ELSE (SELECT *, record::id(id) AS id FROM type::record('ledger', $first..=[$last, []]) LIMIT $most)
+             END;
+             RETURN {{ payments: $payments, booked: $booked }};
+             COMMIT;"
+        );
+        let variables = json!({
+            "only": query.only,
+            "after": query.after.as_deref().unwrap_or_default(),
+            "limit": query.limit,
+            "most": u64::from(query.limit) * MOST_ENTRIES,
+        });
+        let mut answers = self.database.run(&statements, &variables).await?;
+        let page: Page = answers.read(5)?;
+        Ok(page.audited(query))
     }
 }

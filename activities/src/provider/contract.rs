@@ -13,7 +13,7 @@ use workflows::notification::{
     AttemptRequest, Attempted, Message, MessageQuery, Notice, Notification, Notifications, Webhook, WebhookPut,
     WebhookQuery, WebhookRef, WebhookSaved,
 };
-use workflows::payment::{Charge, Charged, Due, Payment, Payments};
+use workflows::payment::{AuditQuery, Audited, Charge, Charged, Due, Payment, Payments};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
@@ -103,6 +103,10 @@ contracts! {
             "A transfer has arrived that is expected no more: it is booked, and goes back at once. Nothing where the \
              deposit was confirmed in time; 503 as long as it is still expected.";
         payments(Listing) -> Vec<Payment>, "List payments": "Newest first, each with its ledger entries.";
+        audit(AuditQuery) -> Vec<Audited>, "Audit the books":
+            "Everything that is written under each payment's id, in the order of the ids, page by page until a page is \
+             empty. Asked for when the money is to be proved: entries without a payment are told, too, and nothing is \
+             left out because it makes no sense.";
     }
     Stock, Stock: "Knows the merchants' products, and holds them for orders." {
         reserve(Reservation) -> Reserved, "Hold products":

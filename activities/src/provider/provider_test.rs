@@ -464,7 +464,9 @@ async fn a_context_with_a_url_is_asked_there_and_every_other_here() {
     let provider = Provider::start(Context::Stock, true).await;
     let (store, modes) = store().await;
     let remote = [(Context::Stock, provider.url.clone())].into();
-    let setup = Setup { store, payment_store: None, remote, notifications: settings(), modes: modes.clone() };
+    let card_keys = crate::CardKeys::draw().parse().expect("keys");
+    let (payment_store, notifications) = (None, settings());
+    let setup = Setup { store, payment_store, card_keys, remote, notifications, modes: modes.clone() };
     let activities = Activities::open(&setup).await.expect("opens");
     for context in [Context::Stock, Context::Kitchen] {
         activities.sandbox.set_mode(context, Mode::Down).await.expect("switches");

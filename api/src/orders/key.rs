@@ -1,5 +1,5 @@
 //! Idempotency: how a request that is sent again is known again. The order's id follows from the key, and a digest of
-//! the body tells whether it is the same request.
+//! its text tells whether it is the same request.
 
 use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::ToJSON;
@@ -41,16 +41,16 @@ impl IdempotencyKey {
     }
 }
 
-/// A digest that is the same for the same request, in whatever order its fields come, and also after fields that it
-/// does not use were added to the API.
-pub(crate) fn digest(request: &impl ToJSON) -> String {
+/// A text that is the same for the same request, in whatever order its fields come, and also after fields that it does
+/// not use were added to the API. It may name a card, so it is never kept.
+pub(crate) fn canonical(request: &impl ToJSON) -> String {
     let mut text = String::new();
-    canonical(&request.to_json().unwrap_or_default(), &mut text);
-    format!("{:x}", Sha256::digest(text))
+    write(&request.to_json().unwrap_or_default(), &mut text);
+    text
 }
 
 /// Sorted members, no nulls, no spaces.
-fn canonical(json: &Json, text: &mut String) {
+fn write(json: &Json, text: &mut String) {
     match json {
         Json::Object(members) => {
             let mut members: Vec<_> = members.iter().filter(|(_, member)| !member.is_null()).collect();
@@ -59,7 +59,7 @@ fn canonical(json: &Json, text: &mut String) {
             for (name, member) in members {
                 text.push_str(&Json::from(name.as_str()).to_string());
                 text.push(':');
-                canonical(member, text);
+                write(member, text);
                 text.push(',');
             }
             text.push('}');
@@ -67,7 +67,7 @@ fn canonical(json: &Json, text: &mut String) {
         Json::Array(items) => {
             text.push('[');
             for item in items {
-                canonical(item, text);
+                write(item, text);
                 text.push(',');
             }
             text.push(']');
@@ -108,16 +108,18 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_of_what_was_said() {
+    fn the_text_is_what_was_said() {
         let said = json!({"lines": [{"sku": "a", "quantity": 1}], "note": "x"});
-        assert_eq!(digest(&said).len(), 64);
-        assert_eq!(digest(&said), digest(&json!({"note": "x", "lines": [{"quantity": 1, "sku": "a"}], "later": null})));
+        assert_eq!(
+            canonical(&said),
+            canonical(&json!({"note": "x", "lines": [{"quantity": 1, "sku": "a"}], "later": null}))
+        );
         for other in [
             json!({"lines": [{"sku": "a", "quantity": 2}], "note": "x"}),
             json!({"lines": [{"sku": "a", "quantity": 1}]}),
             json!({"lines": [{"sku": "a", "quantity": 1}], "note": ["x"]}),
         ] {
-            assert_ne!(digest(&said), digest(&other), "{other}");
+            assert_ne!(canonical(&said), canonical(&other), "{other}");
         }
     }
 }

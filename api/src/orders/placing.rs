@@ -12,11 +12,11 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
 use workflows::order::{self, Line, OrderBook, Placement, Rejection};
-use workflows::payment::{CardToken, PaymentMethod};
+use workflows::payment::{PaymentMethod, Vault};
 use workflows::stock::{Product, ProductQuery, Stock};
 use workflows::{Money, Order, OrderId, ProviderError, Role, Sku, Status};
 
-use super::key::{IdempotencyKey, digest};
+use super::key::{IdempotencyKey, canonical};
 use super::place::{OrderLine, PlaceOrder};
 use super::watch::{EVENTS_TO_STAND, Pauses, Watch, as_decided};
 use crate::access::Caller;
@@ -39,6 +39,7 @@ pub(crate) struct Placing {
     pub orders: Arc<dyn OrderBook>,
     pub merchants: Arc<dyn Merchants>,
     pub stock: Arc<dyn Stock>,
+    pub vault: Arc<dyn Vault>,
     pub engine: Engine,
     pub pressure: Arc<Pressure>,
 }
@@ -66,11 +67,13 @@ impl Placing {
         let card_token = request.payment.card_token()?;
         let place = self.pressure.placement()?;
         let asked = card_token.is_some().then(|| self.pressure.breaker.admit()).transpose()?;
-        let digest = digest(request);
-        let (id, mut known) = self.claim(caller, key, &digest, until).await?;
+        let text = canonical(request);
+        let (id, mut known) = self.claim(caller, key, &text, until).await?;
         let submitted = known.is_none();
         if submitted {
-            let order = self.price(caller, request, card_token, &digest, until).await?;
+            let placement = self.price(caller, &id, request, &text, until).await?;
+            let card = card_token.map(|token| self.vault.seal(&id, &token));
+            let order = order::PlaceOrder { placement, by: Some(caller.actor()), card, card_token: None };
             match submit(&self.engine, &id, &order, until).await {
                 Ok(()) => {}
                 Err(EngineError::NotTaken(_)) => return Err(Problem::nothing_stands()),
@@ -105,8 +108,8 @@ impl Placing {
             order = self.look_for(&id, until).await;
         }
         // Another request with the same key and another body may have been faster.
-        if order.as_ref().is_some_and(|order| order.request_digest != digest) {
-            return Err(key_reused());
+        if let Some(order) = &order {
+            self.is_same(order, &text).map_err(|problem| problem.unwrap_or_else(perhaps_placed))?;
         }
         match order {
             Some(order) if order.decided => stands(order),
@@ -120,7 +123,7 @@ impl Placing {
         &self,
         caller: &Caller,
         key: Option<&IdempotencyKey>,
-        digest: &str,
+        text: &str,
         until: Instant,
     ) -> Result<(OrderId, Option<Order>), Problem> {
         let Some(key) = key else {
@@ -129,11 +132,26 @@ impl Placing {
         let mut attempt = 0;
         loop {
             let id = key.order_id(&caller.name(), attempt);
-            match needed(until, "orders.read", self.orders.order(&id)).await? {
-                None => return Ok((id, None)),
-                Some(order) if order.request_digest != digest => return Err(key_reused()),
-                Some(Order { rejection: Some(Rejection::Unavailable { .. }), .. }) => attempt += 1,
-                known => return Ok((id, known)),
+            let Some(order) = needed(until, "orders.read", self.orders.order(&id)).await? else {
+                return Ok((id, None));
+            };
+            self.is_same(&order, text).map_err(|problem| problem.unwrap_or_else(Problem::try_again_later))?;
+            match order.rejection {
+                Some(Rejection::Unavailable { .. }) => attempt += 1,
+                _ => return Ok((id, Some(order))),
+            }
+        }
+    }
+
+    /// Refuses another request than the one that the order was placed with. Without a problem where nobody can say which
+    /// it was, until the key is here with which that was written down.
+    fn is_same(&self, order: &Order, text: &str) -> Result<(), Option<Problem>> {
+        match self.vault.is_digest_of(&order.request_digest, &order.id, text) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Some(key_reused())),
+            Err(reason) => {
+                error!(order_id = %order.id, %reason, "whether it is the same request cannot be told");
+                Err(None)
             }
         }
     }
@@ -142,11 +160,11 @@ impl Placing {
     async fn price(
         &self,
         caller: &Caller,
+        id: &OrderId,
         request: &PlaceOrder,
-        card_token: Option<CardToken>,
-        digest: &str,
+        text: &str,
         until: Instant,
-    ) -> Result<order::PlaceOrder, Problem> {
+    ) -> Result<Placement, Problem> {
         let merchant_id = &request.merchant_id.0;
         let merchant = needed(until, "merchants.read", self.merchants.get(merchant_id)).await?;
         let merchant = merchant.ok_or_else(|| unknown_merchant(request))?;
@@ -170,7 +188,7 @@ impl Placing {
             return Err(Problem::new(Kind::PriceChanged, detail)
                 .with(Members { total: Some(total.into()), ..Members::default() }));
         }
-        let placement = Placement {
+        Ok(Placement {
             merchant_id: merchant.id,
             customer: request.customer.clone().into(),
             // An operator places orders for customers who have no account here.
@@ -180,9 +198,8 @@ impl Placing {
             payment_method,
             note: request.note.as_ref().map(|note| note.0.0.clone()),
             lifecycle: merchant.lifecycle,
-            request_digest: digest.to_owned(),
-        };
-        Ok(order::PlaceOrder { placement, by: Some(caller.actor()), card_token })
+            request_digest: self.vault.digest(id, text),
+        })
     }
 
     /// The order, if it can be read before long: the engine may have it only just now.

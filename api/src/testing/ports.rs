@@ -12,9 +12,11 @@ use workflows::notification::{
     WebhookPut, WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
-use workflows::payment::{Charge, Charged, Due, Payment, Payments};
+use workflows::payment::{
+    AuditQuery, Audited, CardToken, Charge, Charged, Due, Payment, Payments, SealedCard, StaysSealed, Vault,
+};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::sandbox::{Mode, Sandbox};
@@ -87,6 +89,22 @@ impl OrderBook for State {
         }
         orders.truncate(filter.limit as usize);
         Ok(orders)
+    }
+
+    async fn filed(
+        &self,
+        only: Option<&OrderId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Filed>, ProviderError> {
+        let wanted = |id: &OrderId| only.is_none_or(|only| id == only) && after.is_none_or(|after| id.as_str() > after);
+        let filed = locked(&self.events)
+            .iter()
+            .filter(|(id, _)| wanted(id))
+            .take(limit as usize)
+            .map(|(id, events)| Filed { id: id.to_string(), order: Order::from_events(events).map(Box::new) })
+            .collect();
+        Ok(filed)
     }
 }
 
@@ -176,6 +194,34 @@ impl Payments for State {
 
     async fn payments(&self, _: &Listing) -> Result<Vec<Payment>, ProviderError> {
         self.up(Context::Payment).map(|()| Vec::new())
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>, ProviderError> {
+        self.up(Context::Payment)?;
+        let mut audited = locked(&self.audited).clone();
+        audited.retain(|audited| query.only.as_ref().is_none_or(|only| audited.id == only.as_str()));
+        audited.retain(|audited| query.after.as_ref().is_none_or(|after| audited.id > *after));
+        audited.truncate(query.limit as usize);
+        Ok(audited)
+    }
+}
+
+/// Hides nothing; what is tested here is that it is asked.
+impl Vault for State {
+    fn seal(&self, order_id: &OrderId, token: &CardToken) -> SealedCard {
+        SealedCard { key: "test".to_owned(), sealed: format!("{order_id} {}", token.0) }
+    }
+
+    fn open(&self, _: &OrderId, _: &SealedCard) -> Result<CardToken, StaysSealed> {
+        Err(StaysSealed::Altered)
+    }
+
+    fn digest(&self, order_id: &OrderId, request: &str) -> String {
+        format!("{order_id} {request}")
+    }
+
+    fn is_digest_of(&self, digest: &str, order_id: &OrderId, request: &str) -> Result<bool, StaysSealed> {
+        Ok(digest == self.digest(order_id, request))
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use activities::{NotificationSettings, Template, TemplateSettings};
+use activities::{CardKeys, NotificationSettings, Template, TemplateSettings};
 use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
 use worker::IdentityKey;
@@ -40,6 +40,8 @@ pub struct Configuration {
     pub providers: BTreeMap<Context, HttpUrl>,
     /// Where the built-in payment provider keeps its ledger, if not with everything else.
     pub payment_store: Option<StoreUrl>,
+    /// With which cards are sealed. Absent: with the data directory's own key.
+    pub card_keys: Option<CardKeys>,
     /// An order that has made no progress for so long counts as stuck.
     pub stuck_after: Duration,
     pub notifications: NotificationSettings,
@@ -94,6 +96,7 @@ impl Configuration {
         let configuration = Self {
             providers: providers(&mut reader),
             payment_store: reader.secret("payment.store", |text| Ok(text.parse()?)),
+            card_keys: reader.secret("payment.card_key", |text| Ok(text.parse()?)),
             stuck_after: reader.read("orders.stuck_after", stuck_after).unwrap_or(STUCK_AFTER),
             notifications: notifications(&mut reader),
             limits: limits::read(&mut reader),
@@ -311,8 +314,11 @@ mod tests {
         assert_eq!(format!("{listed:?}"), format!("{without:?}"));
 
         let secrets = tempfile::tempdir().expect("a temporary directory");
-        for key in ["template-api-key", "template-sender-key"] {
-            std::fs::write(secrets.path().join(key), "secret").expect("writes");
+        let card_key = &*CardKeys::draw();
+        for (name, secret) in
+            [("template-api-key", "secret"), ("template-sender-key", "secret"), ("card-key", card_key)]
+        {
+            std::fs::write(secrets.path().join(name), secret).expect("writes");
         }
         let is_setting = |line: &str| line.starts_with('[') || line.contains(" = ") && !line.contains(". ");
         let uncommented =
@@ -321,6 +327,7 @@ mod tests {
         let examples = examples.replace("/run/secrets", secrets.path().to_str().expect("is Unicode"));
         let configuration = read(&examples, &[]).expect("is sound");
         assert_eq!(configuration.providers.len(), Context::ALL.len());
+        assert!(configuration.card_keys.is_some());
         assert!(configuration.payment_store.is_some() && configuration.notifications.template.is_some());
         assert_eq!(configuration.identity_keys.len(), 2);
     }

@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use activities::{CardKeys, NotACardKey};
 use serde::{Deserialize, Serialize};
 
+use crate::access::write_secret;
 use crate::lock::{Holder, Lock, LockError};
 
 /// The layout that this jumun reads and writes. A change that an older jumun must not touch makes it greater.
@@ -28,6 +30,8 @@ pub enum DataDirError {
     Newer { path: PathBuf, found: u32 },
     #[error("{} does not say which format the data directory has", .path.display())]
     UnknownFormat { path: PathBuf, source: serde_json::Error },
+    #[error("{} holds no card key", .path.display())]
+    NoCardKey { path: PathBuf, source: NotACardKey },
     #[error("the path of the data directory, {}, is not Unicode", .path.display())]
     NotUnicode { path: PathBuf },
 }
@@ -79,6 +83,14 @@ impl DataDir {
         let path = self.path.join("store");
         let path = path.to_str().ok_or_else(|| DataDirError::NotUnicode { path: self.path.clone() })?;
         Ok(format!("surrealkv://{path}?sync=every"))
+    }
+
+    /// The key with which cards are sealed: made by the first start, for this user's eyes only.
+    pub fn card_keys(&self) -> Result<CardKeys, DataDirError> {
+        let path = self.path.join("card.key");
+        write_secret(&path, &CardKeys::draw()).map_err(|source| unusable(&path, source))?;
+        let text = std::fs::read_to_string(&path).map_err(|source| unusable(&path, source))?;
+        text.trim_end().parse().map_err(|source| DataDirError::NoCardKey { path, source })
     }
 
     /// The directory that belongs to the engine.
@@ -180,6 +192,25 @@ mod tests {
         let dir = temporary();
         std::fs::write(dir.path().join("format"), "one").expect("writes");
         assert!(matches!(DataDir::open(dir.path()), Err(DataDirError::UnknownFormat { .. })));
+    }
+
+    #[test]
+    fn the_card_key_is_made_once_and_is_for_nobody_else() {
+        use std::os::unix::fs::PermissionsExt;
+        use workflows::OrderId;
+        use workflows::payment::{CardToken, Vault};
+
+        let dir = temporary();
+        let (order, token) = (OrderId::from_bits(1), CardToken("tok_ok".to_owned()));
+        let sealed = DataDir::open(dir.path()).expect("opens").card_keys().expect("is made").seal(&order, &token);
+        let path = dir.path().join("card.key");
+        assert_eq!(std::fs::metadata(&path).expect("is there").permissions().mode() & 0o777, 0o600);
+        let again = DataDir::open(dir.path()).expect("opens again").card_keys().expect("is kept");
+        assert_eq!(again.open(&order, &sealed), Ok(token));
+
+        std::fs::write(&path, "hunter2\n").expect("writes");
+        let error = DataDir::open(dir.path()).expect("opens").card_keys().expect_err("is none");
+        assert!(matches!(error, DataDirError::NoCardKey { .. }) && !format!("{error} {error:?}").contains("hunter2"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod config;
 mod data_dir;
 mod demo;
 mod deployments;
+mod doctor;
 mod engine;
 mod fetch;
 mod identity;
@@ -39,6 +40,7 @@ use crate::config::Configuration;
 use data_dir::DataDir;
 use demo::DemoError;
 use deployments::DeploymentsError;
+use doctor::DoctorError;
 use local::LocalError;
 use provider::ProvideError;
 use settings::Settings;
@@ -72,6 +74,12 @@ Exit codes:
   0  done
   1  the engine was not reached or refused, or the version is still needed
   2  the flags or the variables make no sense";
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0  all is well
+  1  something is wrong; each line that begins with WRONG says what
+  2  the flags, the variables or the configuration file make no sense
+  3  it cannot look: nobody there, not let in, or the data directory in use or not to be opened";
 
 /// How long what still runs in the background may take to end.
 const BACKGROUND_GRACE: Duration = Duration::from_secs(2);
@@ -106,6 +114,9 @@ enum Command {
     /// Show the versions of the worker that an engine knows, and remove those that are drained
     #[command(after_help = DEPLOYMENTS_EXIT_CODES)]
     Deployments(deployments::Inventory),
+    /// Look whether all is well: with a running jumun over its API, or with the stores of one that is stopped
+    #[command(after_help = DOCTOR_EXIT_CODES)]
+    Doctor(doctor::Settings),
     /// Print the description of the API that is also at `/openapi.json`
     Openapi {
         /// That of a provider instead
@@ -127,6 +138,8 @@ enum Failure {
     Access(#[from] AccessError),
     #[error(transparent)]
     Deployments(#[from] DeploymentsError),
+    #[error(transparent)]
+    Doctor(#[from] DoctorError),
     #[error("stopped by {0} before the end")]
     Stopped(&'static str),
     #[error("cannot write to standard output, or use the system's threads")]
@@ -139,6 +152,7 @@ impl Failure {
             Self::Local(error) => error.exit_code(),
             Self::Provide(error) => error.exit_code(),
             Self::Access(error) => error.exit_code(),
+            Self::Doctor(error) => error.exit_code(),
             Self::Demo(_) | Self::Deployments(_) | Self::Stopped(_) | Self::System(_) => FAILED,
         }
     }
@@ -155,6 +169,7 @@ pub fn main() -> ExitCode {
         Command::Token(settings) => token(&settings),
         Command::Register(registration) => run_briefly(&registration.asked.log, deployments::register(&registration)),
         Command::Deployments(inventory) => run_briefly(&inventory.asked.log, deployments::run(&inventory)),
+        Command::Doctor(settings) => run_doctor(&settings),
         Command::Openapi { provider } => openapi(provider),
     };
     match outcome {
@@ -211,6 +226,16 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
 fn run_briefly(log: &str, asking: impl Future<Output = Result<(), DeploymentsError>>) -> Result<(), Failure> {
     start_logging(log);
     Ok(Runtime::new()?.block_on(asking)?)
+}
+
+fn run_doctor(settings: &doctor::Settings) -> Result<(), Failure> {
+    start_logging(&settings.log);
+    let runtime = Runtime::new()?;
+    let patient = runtime.block_on(doctor::find(settings))?;
+    let outcome = runtime.block_on(until_stopped(async { Ok(doctor::run(settings, &patient).await?) }));
+    // As above.
+    runtime.shutdown_timeout(BACKGROUND_GRACE);
+    outcome
 }
 
 /// The flags of `jumun local`, as far as the environment sets them.

@@ -152,7 +152,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     let Configuration { stuck_after, limits, .. } = configuration;
     let engines: Vec<_> = [identity.key()].into_iter().chain(&configuration.identity_keys).cloned().collect();
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
-    let activities = open(dir.store_url()?, payment_store.as_ref(), configuration);
+    let activities = open(dir, payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
 
@@ -166,6 +166,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
         orders: activities.orders,
         merchants: activities.merchants,
         payments: activities.payments,
+        vault: activities.vault,
         stock: activities.stock,
         deliveries: activities.deliveries,
         promotions: activities.promotions,
@@ -187,19 +188,20 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
 }
 
 /// The store of payments that has a place of its own, unless payment is another process.
-fn payment_store(configuration: &Configuration) -> Result<Option<OccupiedStore>, StoreUrlError> {
+pub fn payment_store(configuration: &Configuration) -> Result<Option<OccupiedStore>, StoreUrlError> {
     let built_in = !configuration.providers.contains_key(&Context::Payment);
     configuration.payment_store.as_ref().filter(|_| built_in).map(StoreUrl::occupy).transpose()
 }
 
 async fn open(
-    store_url: String,
+    dir: &DataDir,
     payment_store: Option<&OccupiedStore>,
     configuration: Configuration,
 ) -> Result<Activities, LocalError> {
-    let Configuration { providers, notifications, .. } = configuration;
+    let Configuration { providers, notifications, card_keys, .. } = configuration;
     let setup = Setup {
-        store: Store::open(&store_url).await?,
+        card_keys: card_keys.map_or_else(|| dir.card_keys(), Ok)?,
+        store: Store::open(&dir.store_url()?).await?,
         payment_store: payment_store.map(|store| store.address().to_owned()),
         remote: providers.into_iter().map(|(context, url)| (context, url.to_string())).collect(),
         notifications,

@@ -12,9 +12,9 @@ use workflows::notification::{
     WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Filed, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
-use workflows::payment::{Charge, Charged, Due, Payment, Payments};
+use workflows::payment::{AuditQuery, Audited, Charge, Charged, Due, Payment, Payments};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
@@ -68,6 +68,15 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.orders(filter).await
     }
 
+    async fn filed(
+        &self,
+        only: Option<&OrderId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Filed>, ProviderError> {
+        self.inner.filed(only, after, limit).await
+    }
+
     async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError> {
         self.inner.note_failure(id, step, why).await
     }
@@ -113,6 +122,10 @@ impl Payments for Faulted<dyn Payments> {
 
     async fn payments(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError> {
         self.inner.payments(listing).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Vec<Audited>, ProviderError> {
+        self.inner.audit(query).await
     }
 }
 

@@ -80,7 +80,7 @@ impl<'a> Attempt<'a> {
     async fn act(&self) -> Result<Heard, ProviderError> {
         let (outcome, facts) = match &self.before {
             Some(order) if self.step.context().is_some() => {
-                let outcome = steps::perform(self.ports, self.step, order, self.input.card_token.as_ref()).await?;
+                let outcome = steps::perform(self.ports, self.step, order, self.input).await?;
                 let facts = rules::facts(self.step, &outcome, order);
                 (outcome, facts)
             }

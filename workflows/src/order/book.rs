@@ -49,6 +49,15 @@ pub struct Trouble {
     pub why: String,
 }
 
+/// An order as it lies in the book.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filed {
+    /// As it is written.
+    pub id: String,
+    /// `None`: it cannot be read, or is another one.
+    pub order: Option<Box<Order>>,
+}
+
 #[async_trait]
 pub trait OrderBook: Send + Sync {
     /// Appends the facts as numbered events and replaces the order, in one transaction. A step that was recorded
@@ -71,6 +80,10 @@ pub trait OrderBook: Send + Sync {
 
     /// Orders that match, newest first.
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;
+
+    /// Orders as they lie in the book, by id, ascending: those after `after`, at most `limit`, or `only` one.
+    async fn filed(&self, only: Option<&OrderId>, after: Option<&str>, limit: u32)
+    -> Result<Vec<Filed>, ProviderError>;
 
     /// Notes that an attempt at a step has failed. Nothing where the order was never placed.
     async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError>;

@@ -3,13 +3,14 @@
 
 use chrono::DateTime;
 use insta::assert_json_snapshot;
+use serde_json::json;
 
 use super::super::attempt::Heard;
 use super::super::command::{CancelSlot, CommandRequest, Passed, Verdict};
 use super::super::{Command, Customer, Line, PlaceOrder, Placement};
 use super::*;
 use crate::lifecycle::CouponRule;
-use crate::payment::CardToken;
+use crate::payment::{CardToken, SealedCard};
 use crate::{Context, Currency, Lifecycle, Money, PaymentMethod};
 
 fn placement() -> Placement {
@@ -35,11 +36,13 @@ fn placement() -> Placement {
 
 #[test]
 fn the_input_of_a_workflow() {
-    assert_json_snapshot!(PlaceOrder {
-        placement: placement(),
-        by: None,
-        card_token: Some(CardToken("tok_ok".to_owned()))
-    });
+    let card = SealedCard { key: "0f1e2d3c".to_owned(), sealed: "bm9uY2UgYW5kIGNpcGhlcnRleHQ=".to_owned() };
+    let clear = Some(CardToken("tok_ok".to_owned()));
+    let input = PlaceOrder { placement: placement(), by: None, card: Some(card), card_token: clear };
+    assert_json_snapshot!(input);
+    let as_of_old = json!({ "placement": placement(), "card_token": "tok_ok" });
+    let read: PlaceOrder = serde_json::from_value(as_of_old).expect("is still understood");
+    assert_eq!((read.card, read.card_token), (None, input.card_token));
 }
 
 #[test]

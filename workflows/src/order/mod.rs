@@ -6,6 +6,7 @@ pub mod command;
 mod event;
 pub mod late;
 mod news;
+pub mod proof;
 pub mod rules;
 mod steps;
 mod view;
@@ -17,13 +18,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use book::{
-    Dashboard, DashboardQuery, Entry, OrderBook, OrderFilter, Positioned, Recorded, Stuck, Takings, Tally, Trouble,
+    Dashboard, DashboardQuery, Entry, Filed, OrderBook, OrderFilter, Positioned, Recorded, Stuck, Takings, Tally,
+    Trouble,
 };
 pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports, due};
 pub use view::{Order, OrderCoupon, OrderDelivery, OrderPayment};
 
-use crate::payment::CardToken;
+use crate::payment::{CardToken, SealedCard};
 use crate::{Lifecycle, MerchantId, Money, PaymentMethod, Sku};
 
 /// Where an order is in its life.
@@ -331,7 +333,8 @@ pub struct Placement {
     pub note: Option<String>,
     /// A snapshot: later changes of the merchant do not touch this order.
     pub lifecycle: Lifecycle,
-    /// A digest of the request, so that a reused Idempotency-Key with another body is seen.
+    /// A digest of the request, so that a reused Idempotency-Key with another body is seen: the vault's, since the
+    /// request may name a card.
     pub request_digest: String,
 }
 
@@ -344,6 +347,9 @@ pub struct PlaceOrder {
     pub by: Option<Actor>,
     /// For an order that is paid by card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<SealedCard>,
+    /// The card in clear, as it came before cards were sealed. Only ever read.
+    #[serde(default, skip_serializing)]
     pub card_token: Option<CardToken>,
 }
 

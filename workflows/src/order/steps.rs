@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-use super::{Order, OrderBook};
+use super::{Order, OrderBook, PlaceOrder};
 use crate::delivery::{Deliveries, DeliveryRequest};
 use crate::kitchen::{Kitchen, Ticket};
 use crate::notification::Notifications;
-use crate::payment::{CardToken, Charge, Charged, Due, Payments};
+use crate::payment::{CardToken, Charge, Charged, Due, Payments, StaysSealed, Vault};
 use crate::promotion::{CouponRequest, Promotions};
 use crate::provider::{OrderRef, Undo};
 use crate::stock::{Reservation, Reserved, Stock, Wanted};
@@ -20,6 +21,8 @@ use crate::{ProviderError, Sku, Step};
 pub struct Ports {
     pub orders: Arc<dyn OrderBook>,
     pub payments: Arc<dyn Payments>,
+    /// Opens the cards that are to be charged.
+    pub vault: Arc<dyn Vault>,
     pub stock: Arc<dyn Stock>,
     pub deliveries: Arc<dyn Deliveries>,
     pub kitchen: Arc<dyn Kitchen>,
@@ -59,7 +62,7 @@ pub(super) async fn perform(
     ports: &Ports,
     step: Step,
     order: &Order,
-    card_token: Option<&CardToken>,
+    input: &PlaceOrder,
 ) -> Result<Outcome, ProviderError> {
     let of = &OrderRef { order_id: order.id.clone(), merchant_id: order.merchant_id.clone() };
     Ok(match step {
@@ -70,7 +73,7 @@ pub(super) async fn perform(
         Step::StockRelease => ports.stock.release(of).await?.into(),
         Step::StockCommit => done(ports.stock.commit(of).await?),
         Step::StockRestock => ports.stock.restock(of).await?.into(),
-        Step::PaymentCharge => match ports.payments.charge(&charge(order, card_token)?).await? {
+        Step::PaymentCharge => match ports.payments.charge(&charge(order, card_token(ports, order, input)?)).await? {
             Charged::Approved => Outcome::Done,
             Charged::Declined { reason } => Outcome::Declined { reason },
         },
@@ -119,15 +122,31 @@ fn reservation(order: &Order) -> Reservation {
     Reservation { order_id: order.id.clone(), merchant_id: order.merchant_id.clone(), lines: wanted(order) }
 }
 
-fn charge(order: &Order, card_token: Option<&CardToken>) -> Result<Charge, ProviderError> {
-    let card_token = card_token.ok_or_else(|| ProviderError::impossible("there is no card to charge"))?;
-    Ok(Charge {
+/// The card in clear, for the provider's eyes only. A card that cannot be opened is not declined: a key that is not here
+/// yet may come, and until then the charge is as good as out of reach.
+fn card_token(ports: &Ports, order: &Order, input: &PlaceOrder) -> Result<CardToken, ProviderError> {
+    let card = match (&input.card, &input.card_token) {
+        (Some(card), _) => card,
+        (None, Some(token)) => return Ok(token.clone()),
+        (None, None) => return Err(ProviderError::impossible("there is no card to charge")),
+    };
+    ports.vault.open(&order.id, card).map_err(|reason| {
+        error!(order_id = %order.id, %reason, "a card stays sealed, so it is not charged");
+        match reason {
+            StaysSealed::UnknownKey(_) => ProviderError::unavailable(reason),
+            StaysSealed::Altered => ProviderError::impossible(reason),
+        }
+    })
+}
+
+fn charge(order: &Order, card_token: CardToken) -> Charge {
+    Charge {
         payment_id: order.payment.id.clone(),
         order_id: order.id.clone(),
         merchant_id: order.merchant_id.clone(),
         amount: order.total,
-        card_token: card_token.clone(),
-    })
+        card_token,
+    }
 }
 
 fn coupon(order: &Order) -> Result<CouponRequest, ProviderError> {

@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use activities::NotACardKey;
 use config::{Config, Environment, File, FileFormat, Map, Source, Value, ValueKind};
 use worker::NotAnIdentityKey;
 
@@ -48,6 +49,8 @@ pub enum Wrong {
     Store(#[from] NotAStoreUrl),
     #[error(transparent)]
     IdentityKey(#[from] NotAnIdentityKey),
+    #[error(transparent)]
+    CardKey(#[from] NotACardKey),
     #[error("expected a time, like 30s, 5m or 1h 30m")]
     NotATime,
     #[error("expected more than no time")]
