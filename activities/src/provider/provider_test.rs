@@ -18,7 +18,7 @@ use workflows::lifecycle::CouponRule;
 use workflows::notification::{
     AttemptRequest, Channel, MessageQuery, Notice, NoticedEvent, WebhookPut, WebhookQuery, WebhookRef,
 };
-use workflows::payment::{CardToken, Charge, Due};
+use workflows::payment::{AuditQuery, CardToken, Charge, Due};
 use workflows::promotion::CouponRequest;
 use workflows::provider::{Listing, OrderRef};
 use workflows::sandbox::{Mode, Sandbox};
@@ -184,6 +184,7 @@ async fn payment_over(store_url: &str) {
             ("close_deposit", told(payments.close_deposit(&deposit(4)).await)),
             ("return_deposit", told(payments.return_deposit(&deposit(4)).await)),
             ("payments", told(payments.payments(&listing(1)).await)),
+            ("audit", told(payments.audit(&AuditQuery { limit: 9, ..AuditQuery::default() }).await)),
         ]
     })
     .await;
