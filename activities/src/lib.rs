@@ -19,6 +19,7 @@ mod store;
 use std::sync::Arc;
 
 use workflows::Context;
+use workflows::audit::Audit;
 use workflows::delivery::Deliveries;
 use workflows::kitchen::Kitchen;
 use workflows::merchant::Merchants;
@@ -42,6 +43,8 @@ use provider::Remotes;
 #[derive(Clone)]
 pub struct Activities {
     pub orders: Arc<dyn OrderBook>,
+    /// Who did what, kept with the orders.
+    pub audit: Arc<dyn Audit>,
     pub merchants: Arc<dyn Merchants>,
     pub payments: Arc<dyn Payments>,
     pub vault: Arc<dyn Vault>,
@@ -78,10 +81,12 @@ impl Activities {
     pub async fn open(setup: &Setup) -> Result<Self, OpenError> {
         let Setup { store, modes, .. } = setup;
         let remotes = Remotes::new(&setup.remote, modes.clone())?;
-        let orders = store.database("orders").await?;
+        let database = store.database("orders").await?;
+        let orders = Arc::new(orders::Orders::open(database.clone()).await?);
         Ok(Self {
-            orders: Arc::new(orders::Orders::open(orders.clone()).await?),
-            merchants: Arc::new(merchants::MerchantBook::open(orders).await?),
+            orders: orders.clone(),
+            audit: orders,
+            merchants: Arc::new(merchants::MerchantBook::open(database).await?),
             payments: match (remotes.get(Context::Payment), &setup.payment_store) {
                 (Some(remote), _) => remote,
                 (None, Some(url)) => built_in::payments_at(url, modes).await?,

@@ -1,11 +1,12 @@
 //! The engine's client: a thin layer over the ingress, and what its admin API says of an order's workflow. Every call has
 //! a time limit, and none carries a header of the caller's, because the engine stores headers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use poem::http::Uri;
 use poem::http::uri::InvalidUri;
+use poem::http::{StatusCode, Uri};
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
 use restate_sdk::serde::Json;
 use serde_json::{Value, json};
@@ -123,23 +124,54 @@ impl Engine {
 
     /// How the engine sees the order's workflow; `None` where it knows of none, or no longer.
     pub(crate) async fn invocation(&self, order_id: &OrderId) -> Result<Option<Invocation>, EngineError> {
+        Ok(self.invocations(std::slice::from_ref(order_id)).await?.remove(order_id))
+    }
+
+    /// The same of many orders, by order; those are left out of which the engine knows nothing.
+    pub(crate) async fn invocations(
+        &self,
+        order_ids: &[OrderId],
+    ) -> Result<BTreeMap<OrderId, Invocation>, EngineError> {
         // The API has no parameters. An order id is made of letters, digits and one underscore: there is nothing in it
         // that could mean something else in SQL.
+        let keys: Vec<_> = order_ids.iter().map(|id| format!("'{id}'")).collect();
         let query = format!(
-            "SELECT id, status, pinned_deployment_id, retry_count, last_failure, last_failure_related_command_name, \
-             next_retry_at FROM sys_invocation WHERE target_service_name = 'order' \
-             AND target_service_key = '{order_id}' AND target_handler_name = 'run'"
+            "SELECT id, target_service_key, status, pinned_deployment_id, retry_count, last_failure, \
+             last_failure_related_command_name, next_retry_at FROM sys_invocation WHERE target_service_name = 'order' \
+             AND target_service_key IN ({}) AND target_handler_name = 'run'",
+            keys.join(", ")
         );
         let answer = async {
             let request = self.http.post(format!("{}/query", self.admin_url)).header("accept", "application/json");
             let response = request.json(&json!({ "query": query })).send().await?.error_for_status()?;
             response.json::<Value>().await
         };
-        match tokio::time::timeout(ADMIN_TIMEOUT, answer).await {
-            Ok(Ok(answer)) => Ok(answer["rows"].get(0).and_then(|row| self.read(row))),
-            Ok(Err(error)) => Err(EngineError::Unanswered(error.into())),
-            Err(elapsed) => Err(EngineError::Unanswered(elapsed.into())),
+        let answer = match tokio::time::timeout(ADMIN_TIMEOUT, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(EngineError::Unanswered(error.into())),
+            Err(elapsed) => return Err(EngineError::Unanswered(elapsed.into())),
+        };
+        let rows = answer["rows"].as_array().into_iter().flatten();
+        let of_order = |row: &Value| Some((row["target_service_key"].as_str()?.parse().ok()?, self.read(row)?));
+        Ok(rows.filter_map(of_order).collect())
+    }
+
+    /// Lets a workflow go on that was paused, and has one that waits for its next attempt make it now; `false` where it
+    /// has ended. Whatever else a workflow does, it is not disturbed (seen with restate-server 1.7.12: one that runs or
+    /// waits for a promise answers 200 as well, and goes its way).
+    pub(crate) async fn resume(&self, invocation: &Invocation) -> Result<bool, EngineError> {
+        let url = format!("{}/invocations/{}/resume", self.admin_url, invocation.id);
+        let answer = match tokio::time::timeout(ADMIN_TIMEOUT, self.http.patch(url).send()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(EngineError::Unanswered(error.into())),
+            Err(elapsed) => return Err(EngineError::Unanswered(elapsed.into())),
+        };
+        // Completed, or no longer known.
+        if matches!(answer.status(), StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
+            return Ok(false);
         }
+        answer.error_for_status().map_err(|error| EngineError::Unanswered(error.into()))?;
+        Ok(true)
     }
 
     /// Reads a row of `sys_invocation`, which leaves out what is not known.

@@ -56,6 +56,7 @@ impl<'a> Schemas<'a> {
                 }
                 _ => wrong(),
             },
+            "boolean" if !json.is_boolean() => wrong(),
             "string" => match json.as_str() {
                 Some(_) if !schema.enum_items.is_empty() && !schema.enum_items.contains(json) => wrong(),
                 Some(text) if within(text.chars().count(), schema.min_length, schema.max_length) => None,
@@ -123,6 +124,7 @@ fn form(schema: &MetaSchema) -> String {
             (Some(minimum), Some(maximum)) => format!("a whole number from {minimum} to {maximum}"),
             _ => "a whole number".to_owned(),
         },
+        "boolean" => "true or false".to_owned(),
         "array" => format!("a list{}", bounds(schema.min_items, schema.max_items, "items")),
         _ => "an object".to_owned(),
     }

@@ -68,6 +68,10 @@ kinds! {
         "The order was cancelled before it stood.";
     CommandNotAllowed = 409, "command-not-allowed", "Command not allowed",
         "The order is at `status` and takes only `allowed_commands` from the caller.";
+    CountChanged = 409, "count-changed", "Count changed",
+        "`matched` orders match the filter now, which are not as many as `expected`. Nothing was done.";
+    NothingToRetry = 409, "nothing-to-retry", "Nothing to retry",
+        "No step of the order waits for another attempt, and its workflow is not paused.";
     StockReserved = 409, "stock-reserved", "Stock is reserved",
         "Open orders hold `reserved` pieces, which is more than the new `on_hand`.";
     BodyTooLarge = 413, "body-too-large", "Body too large",

@@ -5,8 +5,10 @@
 
 mod access;
 mod ask;
+mod audit;
 mod body;
 mod contexts;
+mod cursor;
 mod dashboard;
 mod document;
 mod engine;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
+use workflows::audit::Audit;
 use workflows::delivery::Deliveries;
 use workflows::merchant::Merchants;
 use workflows::notification::Notifications;
@@ -57,6 +60,7 @@ pub use metrics::Metrics;
 pub use pressure::{BreakerLimits, Limits};
 pub use serve::serve;
 
+use audit::{AuditApi, Trail};
 use contexts::ContextsApi;
 use dashboard::DashboardApi;
 use document::Document;
@@ -66,7 +70,7 @@ use lifecycles::LifecyclesApi;
 use merchants::MerchantsApi;
 use metrics::MetricsApi;
 use notifications::NotificationsApi;
-use orders::{CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders, WorkflowApi};
+use orders::{BulkOrders, CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders, RetryOrders, Retrying, WorkflowApi};
 use pressure::Pressure;
 use products::ProductsApi;
 use sandbox::SandboxApi;
@@ -75,6 +79,8 @@ use webhooks::WebhooksApi;
 /// What the API works through.
 pub struct Deps {
     pub orders: Arc<dyn OrderBook>,
+    /// Who did what.
+    pub audit: Arc<dyn Audit>,
     pub merchants: Arc<dyn Merchants>,
     pub payments: Arc<dyn Payments>,
     /// Seals the cards that orders are paid by.
@@ -95,7 +101,8 @@ pub struct Deps {
     pub sandbox: Option<Arc<dyn Sandbox>>,
 }
 
-type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi);
+type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi, OperatorApi);
+type OperatorApi = (RetryOrders, BulkOrders, AuditApi);
 type MerchantApi = (MerchantsApi, ProductsApi, LifecyclesApi, WebhooksApi);
 type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, LedgerApi, HealthApi, MetricsApi);
 type LocalApi = (Api, SandboxApi);
@@ -110,9 +117,10 @@ pub fn app(deps: Deps) -> BoxEndpoint<'static> {
 
 fn app_with(deps: Deps, live: Live, pressure: &Arc<Pressure>) -> BoxEndpoint<'static> {
     let (sandbox, access, metrics) = (deps.sandbox.clone(), deps.access.clone(), deps.metrics.clone());
+    let trail = Trail(deps.audit.clone());
     let api = api(deps, live, pressure.clone());
     match sandbox {
-        Some(sandbox) => routes::mount((api, SandboxApi { sandbox }), access, pressure, &metrics),
+        Some(sandbox) => routes::mount((api, SandboxApi { sandbox, trail }), access, pressure, &metrics),
         None => routes::mount(api, access, pressure, &metrics),
     }
 }
@@ -146,17 +154,30 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         engine: engine.clone(),
         pressure: pressure.clone(),
     };
+    let trail = Trail(deps.audit);
+    let commands = CommandOrders { orders: orders.clone(), engine: engine.clone() };
+    let retrying = Retrying { orders: orders.clone(), engine: engine.clone() };
+    let bulk = BulkOrders { commands: commands.clone(), retrying: retrying.clone(), stuck_after, trail: trail.clone() };
     let orders_api = (
         PlaceOrders { placing },
         ReadOrders { orders: orders.clone(), stuck_after },
-        CommandOrders { orders: orders.clone(), engine: engine.clone() },
+        commands,
         EventsApi { orders: orders.clone(), live },
         WorkflowApi { orders: orders.clone(), engine: engine.clone() },
+        (RetryOrders { retrying, trail: trail.clone() }, bulk, AuditApi { trail: trail.clone() }),
     );
-    let webhooks =
-        WebhooksApi { merchants: merchants.clone(), notifications: notifications.clone(), engine: engine.clone() };
-    let merchant_api =
-        (MerchantsApi { merchants: merchants.clone() }, ProductsApi { merchants, stock }, LifecyclesApi, webhooks);
+    let webhooks = WebhooksApi {
+        merchants: merchants.clone(),
+        notifications: notifications.clone(),
+        engine: engine.clone(),
+        trail: trail.clone(),
+    };
+    let merchant_api = (
+        MerchantsApi { merchants: merchants.clone(), trail: trail.clone() },
+        ProductsApi { merchants, stock, trail },
+        LifecyclesApi,
+        webhooks,
+    );
     (
         orders_api,
         merchant_api,

@@ -6,11 +6,13 @@ use chrono::{DateTime, Utc};
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use workflows::audit::Act;
 use workflows::merchant::{self, MerchantPut, Merchants};
 use workflows::{Currency, Lifecycle, MerchantId, Role};
 
 use crate::access::Caller;
 use crate::ask::ask;
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::json::List;
 use crate::lifecycles::LifecycleChoice;
@@ -20,6 +22,7 @@ use crate::value::{Checked, MerchantName};
 
 pub(crate) struct MerchantsApi {
     pub merchants: Arc<dyn Merchants>,
+    pub trail: Trail,
 }
 
 refusals! {
@@ -104,7 +107,9 @@ impl MerchantsApi {
         let Body(body) = body;
         let lifecycle = body.lifecycle.0.lifecycle()?;
         let put = MerchantPut { id: merchant_id.0.0, name: body.name.0.0, currency: body.currency.0, lifecycle };
-        let (merchant, created) = ask("merchants.put", self.merchants.put(&put)).await?;
+        let act = Act { merchant_id: Some(put.id.clone()), ..Act::new(caller.actor(), "put_merchant") };
+        let saved = async { Ok(ask("merchants.put", self.merchants.put(&put)).await?) };
+        let (merchant, created) = self.trail.of(act, saved).await?;
         let location = format!("/v1/merchants/{}", merchant.id);
         let merchant = Json(merchant.into());
         Ok(if created { MerchantSaved::Created(merchant, location) } else { MerchantSaved::Replaced(merchant) })

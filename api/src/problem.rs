@@ -57,6 +57,8 @@ pub(crate) struct Members {
     pub faults: Option<Vec<String>>,
     /// The context that does not answer.
     pub context: Option<ContextName>,
+    /// How many orders match the filter now.
+    pub matched: Option<u32>,
 }
 
 /// What went wrong and what to do about it (RFC 9457).
@@ -93,6 +95,14 @@ impl Problem {
     /// It is not known who asks. `detail` never repeats what came.
     pub(crate) fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::Unauthenticated, detail)
+    }
+
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub(crate) fn not_found(what: impl std::fmt::Display) -> Self {

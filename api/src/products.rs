@@ -5,12 +5,14 @@ use std::sync::Arc;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
+use workflows::audit::Act;
 use workflows::merchant::Merchants;
 use workflows::stock::{self, ProductPut, ProductQuery, Stock};
 use workflows::{Context, MerchantId, Sku};
 
 use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::json::{List, Money, UnitPrice};
 use crate::kind::Kind;
@@ -22,6 +24,7 @@ use crate::value::{Checked, OnHand, ProductName};
 pub(crate) struct ProductsApi {
     pub merchants: Arc<dyn Merchants>,
     pub stock: Arc<dyn Stock>,
+    pub trail: Trail,
 }
 
 refusals! {
@@ -114,10 +117,18 @@ impl ProductsApi {
             on_hand: body.on_hand.map(|Checked(OnHand(pieces))| pieces),
             reserved: 0,
         };
-        match ask("stock.put_product", self.stock.put_product(&product)).await.map_err(unavailable)? {
-            ProductPut::Saved(product) => Ok(Json(product.into())),
-            ProductPut::BelowReserved { reserved } => Err(stock_reserved(reserved).into()),
-        }
+        let act = Act {
+            merchant_id: Some(product.merchant_id.clone()),
+            target: Some(format!("merchants/{}/products/{}", product.merchant_id, product.sku)),
+            ..Act::new(caller.actor(), "put_product")
+        };
+        let saved = async {
+            match ask("stock.put_product", self.stock.put_product(&product)).await.map_err(unavailable)? {
+                ProductPut::Saved(product) => Ok(product),
+                ProductPut::BelowReserved { reserved } => Err(stock_reserved(reserved)),
+            }
+        };
+        Ok(Json(self.trail.of(act, saved).await?.into()))
     }
 
     /// List a merchant's products

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use poem_openapi::param::Path;
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
+use serde_json::json;
+use workflows::audit::Act;
 use workflows::sandbox::{Mode, Sandbox};
 use workflows::{Context, Role};
 
 use crate::access::Caller;
 use crate::ask::ask;
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::json::ContextName;
 use crate::kind::Kind;
@@ -19,11 +22,12 @@ use crate::value::{Checked, DelayMs};
 
 pub(crate) struct SandboxApi {
     pub sandbox: Arc<dyn Sandbox>,
+    pub trail: Trail,
 }
 
 refusals! {
     GetSandbox: Forbidden;
-    PutSandbox: InvalidRequest, Forbidden, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, UpstreamUnavailable;
+    PutSandbox: InvalidRequest, Forbidden, NotFound, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater, UpstreamUnavailable;
 }
 
 /// How a built-in provider behaves, for its activities and for its queries.
@@ -86,8 +90,16 @@ impl SandboxApi {
     ) -> Result<Json<SandboxModes>, Refused<PutSandbox>> {
         caller.must_be(&[Role::Operator])?;
         let (context, mode) = (context.0.into(), Mode::try_from(body.0)?);
-        let set = self.sandbox.set_mode(context, mode);
-        ask("sandbox.set_mode", set).await.map_err(|unanswered| unanswered.by(context))?;
+        let act = Act {
+            target: Some(format!("sandbox/{context}")),
+            details: Some(json!(mode)),
+            ..Act::new(caller.actor(), "put_sandbox")
+        };
+        let set = async {
+            let set = ask("sandbox.set_mode", self.sandbox.set_mode(context, mode)).await;
+            set.map_err(|unanswered| unanswered.by(context))
+        };
+        self.trail.of(act, set).await?;
         Ok(Json(self.modes().await))
     }
 }

@@ -20,6 +20,8 @@ pub(crate) enum Tag {
     Dashboard,
     /// Whether the money is all there, and where it belongs.
     Ledger,
+    /// Operators' hands: drive orders on that are held up, command many at once, and read who did what.
+    Operations,
     /// How this instance feels.
     Health,
     /// Make built-in providers misbehave. In local mode only.

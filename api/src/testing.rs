@@ -11,13 +11,14 @@ use chrono::{DateTime, Utc};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::web::{Data, Json, Path};
-use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, post};
+use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, patch, post};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use workflows::audit::AuditEntry;
 use workflows::merchant::Merchant;
 use workflows::notification::{Message, Notification, Webhook};
 use workflows::order::command::Verdict;
-use workflows::order::{Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
+use workflows::order::{Actor, Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
 use workflows::payment::Audited;
 use workflows::sandbox::Mode;
 use workflows::stock::Product;
@@ -68,8 +69,15 @@ pub(crate) struct State {
     pub dashboard: Mutex<Dashboard>,
     /// What was asked of the dashboard last.
     pub dashboard_query: Mutex<Option<DashboardQuery>>,
-    /// The rows with which the engine's admin API answers; without them it fails.
+    /// The rows with which the engine's admin API answers, for every order that it is asked of unless they name one;
+    /// without them it fails.
     pub invocations: Mutex<Option<Vec<Value>>>,
+    /// How the engine answers whoever wants a workflow to go on.
+    pub resumed: Mutex<StatusCode>,
+    /// The audit trail, as it was written.
+    pub audit: Mutex<Vec<AuditEntry>>,
+    /// How many more times something is written there, and then no more.
+    pub audit_takes: Mutex<usize>,
     modes: Mutex<BTreeMap<Context, Mode>>,
     /// Providers in processes of their own, which are gone.
     pub gone: Mutex<BTreeSet<Context>>,
@@ -154,6 +162,7 @@ impl World {
 pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
     Deps {
         orders: state.clone(),
+        audit: state.clone(),
         merchants: state.clone(),
         payments: state.clone(),
         vault: state.clone(),
@@ -181,6 +190,7 @@ async fn engine(state: Arc<State>) -> String {
         .at("/restate/send/message/:key/replay", post(take))
         .at("/restate/send/late_deposit/:id/give_back", post(take))
         .at("/query", post(query))
+        .at("/invocations/:id/resume", patch(resume))
         .at("/restate/health", poem::endpoint::make_sync(|_| StatusCode::OK))
         .data(state);
     let acceptor = poem::listener::TcpAcceptor::from_tokio(listener).expect("bound");
@@ -289,6 +299,9 @@ impl State {
             dashboard: Mutex::default(),
             dashboard_query: Mutex::default(),
             invocations: Mutex::default(),
+            resumed: Mutex::new(StatusCode::OK),
+            audit: Mutex::default(),
+            audit_takes: Mutex::new(usize::MAX),
             modes: Mutex::default(),
             gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
@@ -346,7 +359,7 @@ impl State {
     }
 
     /// As the real book: an order is placed once.
-    fn add(&self, id: &OrderId, facts: Vec<Fact>) {
+    fn add(&self, id: &OrderId, by: Option<&Actor>, facts: Vec<Fact>) {
         locked(&self.events).entry(id.clone()).or_insert_with(|| {
             let numbered = (1..).zip(facts);
             let events: Vec<_> = numbered
@@ -355,7 +368,7 @@ impl State {
                     number,
                     at: at(),
                     step: Step::OrderPlace,
-                    by: None,
+                    by: by.filter(|_| number == 1).cloned(),
                     fact,
                 })
                 .collect();
@@ -391,7 +404,7 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
         Fate::Fails => return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
         Fate::Hangs => std::future::pending().await,
     }
-    state.add(&id, facts);
+    state.add(&id, order.by.as_ref(), facts);
     taken()
 }
 
@@ -410,11 +423,27 @@ async fn take(request: &Request, Json(body): Json<Value>, Data(state): Data<&Arc
 }
 
 #[handler]
-async fn query(Data(state): Data<&Arc<State>>) -> Response {
-    match locked(&state.invocations).clone() {
-        Some(rows) => Response::builder().content_type("application/json").body(json!({ "rows": rows }).to_string()),
-        None => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
-    }
+async fn query(Json(asked): Json<Value>, Data(state): Data<&Arc<State>>) -> Response {
+    let Some(rows) = locked(&state.invocations).clone() else {
+        return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish();
+    };
+    let ids = asked["query"].as_str().expect("a query").split('\'').filter(|text| text.starts_with("ord_"));
+    let answer: Vec<Value> = ids
+        .flat_map(|id| {
+            let of_order = rows.iter().filter(move |row| row.get("target_service_key").is_none_or(|key| key == id));
+            of_order.cloned().map(move |mut row| {
+                row["target_service_key"] = json!(id);
+                row
+            })
+        })
+        .collect();
+    Response::builder().content_type("application/json").body(json!({ "rows": answer }).to_string())
+}
+
+#[handler]
+async fn resume(request: &Request, Data(state): Data<&Arc<State>>) -> Response {
+    locked(&state.sent).push((request.uri().path().to_owned(), Value::Null));
+    Response::builder().status(*locked(&state.resumed)).finish()
 }
 
 #[handler]

@@ -1,12 +1,15 @@
 //! The front as a whole, over ports in memory: what needs an engine that misbehaves, or none. What orders go through is
 //! tested in `tests/it`, over the real engine.
 
+mod audit;
+mod bulk;
 mod dashboard;
 mod deposits;
 mod ledger;
 mod lifecycles;
 mod notifications;
 mod pressure;
+mod retry;
 mod streams;
 mod webhooks;
 mod workflow;
@@ -40,6 +43,7 @@ fn the_routes_are_these() {
         GET    /livez  livez\n\
         GET    /metrics  metrics\n\
         GET    /readyz  readyz\n\
+        GET    /v1/audit  list_audit\n\
         GET    /v1/coupons  list_coupons\n\
         GET    /v1/dashboard  get_dashboard\n\
         GET    /v1/deliveries  list_deliveries\n\
@@ -63,8 +67,10 @@ fn the_routes_are_these() {
         GET    /v1/notifications  list_notifications\n\
         GET    /v1/orders  list_orders\n\
         POST   /v1/orders  place_order\n\
+        POST   /v1/orders/bulk  bulk_command_orders\n\
         GET    /v1/orders/{order_id}  get_order\n\
         GET    /v1/orders/{order_id}/events  list_order_events\n\
+        POST   /v1/orders/{order_id}/retry  retry_order\n\
         GET    /v1/orders/{order_id}/workflow  get_order_workflow\n\
         POST   /v1/orders/{order_id}/{command}  command_order\n\
         GET    /v1/payments  list_payments\n\

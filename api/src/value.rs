@@ -8,7 +8,8 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::Value as Json;
 use workflows::{
-    CouponId, Currency, DeliveryId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku, WebhookName,
+    AuditId, CouponId, Currency, DeliveryId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku,
+    WebhookName,
 };
 
 /// What can be read from JSON, a path, a query or a header.
@@ -164,6 +165,13 @@ text!(
     "ntf_0197f3a0c5d27cc2a1b2c3d4e5f60718_4.webhook-erp"
 );
 text!(
+    AuditId,
+    "audit id",
+    "act_ and 32 hexadecimal digits, or an order id, a slash and a number",
+    "^(act_[0-9a-f]{32}|ord_[0-9a-f]{32}/[0-9]{1,10})$",
+    "act_0197f3a0c5d27cc2a1b2c3d4e5f60718"
+);
+text!(
     WebhookName,
     "webhook name",
     "1 to 63 of a-z, 0-9 and -, starting with a letter or digit",
@@ -231,6 +239,8 @@ words!(MerchantName, "merchant name", 1 to 100, "Seoul Sauce Shop");
 words!(LifecycleName, "lifecycle name", 1 to 100, "sauce-shop");
 words!(ProductName, "product name", 1 to 200, "Gochujang, 500 g");
 words!(CustomerId, "customer id", 1 to 255, "customer-42");
+words!(Subject, "subject", 1 to 255, "kim");
+words!(Action, "action", 1 to 100, "cancellation_requested");
 
 /// A whole number within bounds.
 macro_rules! whole {
@@ -286,6 +296,7 @@ whole!(Total(i64), "total", 0 to 8_991_000_000_000_000, 24_000);
 whole!(OnHand(i64), "on_hand", 0 to 1_000_000_000, 100);
 whole!(DelayMs(u32), "delay_ms", 0 to 60_000, 500);
 whole!(Limit(u32), "limit", 1 to 200, 50);
+whole!(Matched(u32), "count of orders", 0 to 1_000, 60);
 whole!(EventNumber(u32), "event number", 0 to 4_294_967_295, 0);
 whole!(Position(u64), "position", 0 to 9_007_199_254_740_991, 0);
 

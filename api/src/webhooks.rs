@@ -10,7 +10,9 @@ use poem_openapi::registry::MetaSchema;
 use poem_openapi::types::ToJSON;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use reqwest::Url;
+use serde_json::json;
 use tracing::warn;
+use workflows::audit::Act;
 use workflows::merchant::Merchants;
 use workflows::notification::{
     self, Message, MessageAttempt, MessageQuery, Notifications, WEBHOOKS_PER_MERCHANT, WebhookPut, WebhookQuery,
@@ -20,6 +22,7 @@ use workflows::{Context, MerchantId, MessageId, OrderId, WebhookName};
 
 use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
+use crate::audit::Trail;
 use crate::body::Body;
 use crate::engine::Engine;
 use crate::json::{List, MessageStateName};
@@ -34,6 +37,7 @@ pub(crate) struct WebhooksApi {
     pub merchants: Arc<dyn Merchants>,
     pub notifications: Arc<dyn Notifications>,
     pub engine: Engine,
+    pub trail: Trail,
 }
 
 refusals! {
@@ -41,7 +45,7 @@ refusals! {
         UpstreamUnavailable;
     ListWebhooks: Forbidden, NotFound, TryAgainLater, UpstreamUnavailable;
     GetWebhook: Forbidden, NotFound, UpstreamUnavailable;
-    DeleteWebhook: Forbidden, NotFound, UpstreamUnavailable;
+    DeleteWebhook: Forbidden, NotFound, TryAgainLater, UpstreamUnavailable;
     ListWebhookDeliveries: InvalidRequest, Forbidden, NotFound, UpstreamUnavailable;
     ReplayWebhookDelivery: Forbidden, NotFound, TryAgainLater, UpstreamUnavailable;
 }
@@ -171,7 +175,10 @@ impl WebhooksApi {
         let url = body.url.0.0;
         let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(&body.events) };
         self.leave_room(&put).await?;
-        let saved = ask("notification.put_webhook", self.notifications.put_webhook(&put)).await.map_err(unavailable)?;
+        let act = act(&caller, "put_webhook", &put.merchant_id, &put.name);
+        let saved =
+            async { ask("notification.put_webhook", self.notifications.put_webhook(&put)).await.map_err(unavailable) };
+        let saved = self.trail.of(act, saved).await?;
         let webhook = Webhook::from(saved.webhook);
         Ok(match saved.secret {
             None => WebhookSaved::Replaced(Json(webhook)),
@@ -227,8 +234,12 @@ impl WebhooksApi {
     ) -> Result<WebhookDeleted, Refused<DeleteWebhook>> {
         caller.must_act_for(&merchant_id.0.0)?;
         let webhook = of(merchant_id, name);
-        let deleted = ask("notification.delete_webhook", self.notifications.delete_webhook(&webhook)).await;
-        if deleted.map_err(unavailable)? { Ok(WebhookDeleted::Gone) } else { Err(no_webhook(&webhook).into()) }
+        let act = act(&caller, "delete_webhook", &webhook.merchant_id, &webhook.name);
+        let deleted = async {
+            let deleted = ask("notification.delete_webhook", self.notifications.delete_webhook(&webhook)).await;
+            if deleted.map_err(unavailable)? { Ok(WebhookDeleted::Gone) } else { Err(no_webhook(&webhook)) }
+        };
+        Ok(self.trail.of(act, deleted).await?)
     }
 
     /// List a webhook's deliveries
@@ -280,13 +291,18 @@ impl WebhooksApi {
         let query = MessageQuery { webhook: of(merchant_id, name), message_id: Some(id.clone()), limit: 1 };
         let message = self.messages(&query).await?.into_iter().next();
         let message = message.ok_or_else(|| Problem::not_found(format_args!("delivery {id} of that webhook")))?;
-        self.engine.replay(&id).await.map_err(|error| {
-            warn!(message_id = %id, %error, "replay not handed to the engine");
-            Problem::new(
-                Kind::TryAgainLater,
-                "The replay was not taken. Ask again after Retry-After: at worst the delivery is sent twice.",
-            )
-        })?;
+        let mut act = act(&caller, "replay_webhook_delivery", &query.webhook.merchant_id, &query.webhook.name);
+        act.details = Some(json!({ "delivery_id": id }));
+        let replayed = async {
+            self.engine.replay(&id).await.map_err(|error| {
+                warn!(message_id = %id, %error, "replay not handed to the engine");
+                Problem::new(
+                    Kind::TryAgainLater,
+                    "The replay was not taken. Ask again after Retry-After: at worst the delivery is sent twice.",
+                )
+            })
+        };
+        self.trail.of(act, replayed).await?;
         Ok(Replayed::Taken(Json(message.into())))
     }
 }
@@ -314,6 +330,15 @@ impl WebhooksApi {
         }
         let detail = format!("A merchant has {WEBHOOKS_PER_MERCHANT} webhooks at most. Delete one of them first.");
         Err(Problem::new(Kind::InvalidRequest, detail))
+    }
+}
+
+/// What a caller sets out to do with a webhook.
+fn act(caller: &Caller, action: &'static str, merchant_id: &MerchantId, name: &WebhookName) -> Act {
+    Act {
+        merchant_id: Some(merchant_id.clone()),
+        target: Some(format!("merchants/{merchant_id}/webhooks/{name}")),
+        ..Act::new(caller.actor(), action)
     }
 }
 

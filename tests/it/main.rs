@@ -13,6 +13,7 @@ mod couriers;
 mod crash;
 mod demo;
 mod faults;
+mod hands;
 mod idempotency;
 mod identity;
 mod journals;

@@ -245,10 +245,19 @@ impl Jumun {
 
     /// Presses the engine's cancel button for an order's workflow.
     pub async fn cancel_in_engine(&self, order_id: &str) {
+        self.press_in_engine(order_id, "cancel").await;
+    }
+
+    /// Presses the engine's pause button for an order's workflow.
+    pub async fn pause_in_engine(&self, order_id: &str) {
+        self.press_in_engine(order_id, "pause").await;
+    }
+
+    async fn press_in_engine(&self, order_id: &str, button: &str) {
         let invocations = self.invocations(order_id).await;
         let run = invocations.iter().find(|row| row["target_handler_name"] == "run").expect("the workflow runs");
         let id = run["id"].as_str().expect("an id");
-        let request = self.client.patch(format!("{}/invocations/{id}/cancel", self.ready.engine_admin));
+        let request = self.client.patch(format!("{}/invocations/{id}/{button}", self.ready.engine_admin));
         let _ = self.send(request).await.ok();
     }
 }

@@ -133,6 +133,7 @@ impl Jumun {
         let (api_listener, api) = listener().await;
         let deps = api::Deps {
             orders: activities.orders,
+            audit: activities.audit,
             merchants: activities.merchants,
             payments: activities.payments,
             vault,
@@ -181,6 +182,7 @@ async fn open(notifications: NotificationSettings) -> Activities {
 fn faulted(inner: Activities, faults: &Arc<Faults>) -> Activities {
     Activities {
         orders: Arc::new(Faulted { inner: inner.orders, faults: faults.clone() }),
+        audit: inner.audit,
         payments: Arc::new(Faulted { inner: inner.payments, faults: faults.clone() }),
         stock: Arc::new(Faulted { inner: inner.stock, faults: faults.clone() }),
         deliveries: Arc::new(Faulted { inner: inner.deliveries, faults: faults.clone() }),

@@ -95,6 +95,16 @@ id!(
         .is_some_and(|(notification, channel)| is_numbered(notification) && Channel::read(channel).is_some())
 );
 id!(
+    /// An entry of the audit trail: `act_` and 32 hexadecimal digits; or, for what was asked of an order, the order, a
+    /// slash, and the number of the first event that came of it.
+    AuditId,
+    "an audit id (act_ and 32 hexadecimal digits, or an order id, a slash and a number)",
+    |text| is_prefixed_hex(text, "act_")
+        || text
+            .split_once('/')
+            .is_some_and(|(order, number)| is_prefixed_hex(order, "ord_") && number.parse::<u32>().is_ok())
+);
+id!(
     /// A webhook of a merchant: 1 to 63 lower-case letters, digits and hyphens, starting with a letter or digit.
     WebhookName,
     "a webhook's name (1 to 63 of a-z, 0-9 and -, starting with a letter or digit)",
@@ -145,6 +155,14 @@ impl NotificationId {
     }
 }
 
+impl AuditId {
+    /// The entry whose 32 digits are `bits`, which the caller draws.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        Self(format!("act_{bits:032x}"))
+    }
+}
+
 impl OrderId {
     /// The order whose 32 digits are `bits`, which the caller draws or derives.
     #[must_use]
@@ -162,6 +180,12 @@ impl OrderId {
     #[must_use]
     pub fn notification(&self, event: u32) -> NotificationId {
         NotificationId(format!("ntf_{}_{event}", self.digits()))
+    }
+
+    /// The audit entry about what the order's event of that number came from. Derived, so that there is one.
+    #[must_use]
+    pub fn audit(&self, event: u32) -> AuditId {
+        AuditId(format!("{self}/{event}"))
     }
 
     /// The order's delivery. Derived, like its payment.

@@ -1,6 +1,7 @@
 //! What happens in jumun: the vocabulary, the lifecycles, the pure rules, the ports to the contexts, and the durable
 //! workflow of an order. Knows no database, no HTTP server, no clock.
 
+pub mod audit;
 pub mod delivery;
 mod durable;
 mod ids;
@@ -19,7 +20,8 @@ pub mod stock;
 
 pub use delivery::DeliveryState;
 pub use ids::{
-    CouponId, DeliveryId, InvalidId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku, WebhookName,
+    AuditId, CouponId, DeliveryId, InvalidId, MerchantId, MessageId, NotificationId, OrderId, PaymentId, Sku,
+    WebhookName,
 };
 pub use lifecycle::Lifecycle;
 pub use money::{Currency, Money};

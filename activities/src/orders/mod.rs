@@ -1,6 +1,7 @@
 //! The book of orders: numbered events and, in the same transaction, the order that they make, its place in the feed of
-//! all events, and the tallies behind the dashboard. Decides nothing about an order.
+//! all events, who asked for them, and the tallies behind the dashboard. Decides nothing about an order.
 
+mod audit;
 pub mod examination;
 mod tally;
 mod writer;
@@ -10,12 +11,13 @@ use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use workflows::audit::AuditEntry;
 use workflows::order::{
     Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::{Order, OrderId, ProviderError, Step};
 
-use crate::store::{Database, StoreError};
+use crate::store::{Answers, Database, StoreError};
 use tally::Changes;
 use writer::{Append, NotAppended, Writer};
 
@@ -79,6 +81,7 @@ struct Written {
 impl Orders {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
+        database.define(audit::TABLE).await?;
         Ok(Self { writer: Writer::start(database.clone()), database })
     }
 
@@ -104,6 +107,17 @@ impl Orders {
             (first..).zip(row.events).map(|(position, (id, number))| (position, id, number))
         });
         Ok(positions.filter(|(position, ..)| *position > after).take(limit as usize).collect())
+    }
+
+    /// That value of every order that matches, newest first.
+    async fn select(&self, what: &str, filter: &OrderFilter) -> Result<Answers, StoreError> {
+        let (condition, mut variables) = matching(filter);
+        variables["limit"] = json!(filter.limit);
+        // Few are stuck at any time, so that index is the short way; the store would not always take it by itself.
+        let way = if filter.stuck.is_some_and(|stuck| stuck.are) { BY_STILLNESS } else { "" };
+        let statement =
+            format!("SELECT VALUE {what} FROM orders {way} WHERE {condition} ORDER BY place DESC LIMIT $limit");
+        self.database.run(&statement, &variables).await
     }
 
     async fn feed_after(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, StoreError> {
@@ -177,6 +191,7 @@ impl OrderBook for Orders {
                 events: events.iter().map(|event| (event.order_id.clone(), event.number, json!(event))).collect(),
                 order: row(&after),
                 changes: Changes::between(order.as_ref(), &after, &events),
+                audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
             };
             match self.writer.append(append).await {
                 Ok(()) => {
@@ -230,13 +245,11 @@ impl OrderBook for Orders {
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
-        let (condition, mut variables) = matching(filter);
-        variables["limit"] = json!(filter.limit);
-        // Few are stuck at any time, so that index is the short way; the store would not always take it by itself.
-        let way = if filter.stuck.is_some_and(|stuck| stuck.are) { BY_STILLNESS } else { "" };
-        let statement =
-            format!("SELECT VALUE doc FROM orders {way} WHERE {condition} ORDER BY place DESC LIMIT $limit");
-        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+        Ok(self.select("doc", filter).await?.read(0)?)
+    }
+
+    async fn order_ids(&self, filter: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
+        Ok(self.select("record::id(id)", filter).await?.read(0)?)
     }
 
     async fn filed(
@@ -293,6 +306,9 @@ fn matching(filter: &OrderFilter) -> (String, Value) {
     };
     if let Some(status) = filter.status {
         require("status = $status", "status", json!(status));
+    }
+    if !filter.except.is_empty() {
+        require("status NOT IN $except", "except", json!(filter.except));
     }
     if let Some(merchant_id) = &filter.merchant_id {
         require("merchant_id = $merchant_id", "merchant_id", json!(merchant_id));

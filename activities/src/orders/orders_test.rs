@@ -17,7 +17,7 @@ pub(super) async fn book() -> Orders {
     Orders::open(store.database("orders").await.expect("opens")).await.expect("defines")
 }
 
-fn placement(merchant: &str) -> Placement {
+pub(super) fn placement(merchant: &str) -> Placement {
     let price = Money::new(9_000, Currency::KRW);
     Placement {
         merchant_id: merchant.parse().expect("valid"),
@@ -91,6 +91,9 @@ async fn listings_go_from_new_to_old_and_page_without_gaps() {
         (0..7).rev().map(OrderId::from_bits).collect::<Vec<_>>()
     );
 
+    let ids = book.order_ids(&OrderFilter { limit: 5, ..OrderFilter::default() }).await.expect("lists");
+    assert_eq!(ids, (2..7).rev().map(OrderId::from_bits).collect::<Vec<_>>());
+
     let mut paged = Vec::new();
     let mut filter = OrderFilter { limit: 3, ..OrderFilter::default() };
     loop {
@@ -104,6 +107,7 @@ async fn listings_go_from_new_to_old_and_page_without_gaps() {
     let count =
         async |filter: OrderFilter| book.orders(&OrderFilter { limit: 10, ..filter }).await.expect("lists").len();
     assert_eq!(count(OrderFilter { status: Some(Status::Paid), ..OrderFilter::default() }).await, 3);
+    assert_eq!(count(OrderFilter { except: vec![Status::Paid, Status::Closed], ..OrderFilter::default() }).await, 4);
     assert_eq!(
         count(OrderFilter { merchant_id: Some("b".parse().expect("valid")), ..OrderFilter::default() }).await,
         3

@@ -42,6 +42,8 @@ pub(super) struct Append {
     /// The order's row, with its id.
     pub order: Value,
     pub changes: Changes,
+    /// The row of the audit trail, with its id, where somebody asked for it.
+    pub audit: Option<Value>,
 }
 
 /// Why an append was not made, or may not have been.
@@ -131,15 +133,18 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
 }
 
 async fn commit<'a>(database: &Database, appends: impl Iterator<Item = &'a Append>) -> Result<(), NotAppended> {
-    let (mut events, mut orders, mut changes) = (Vec::new(), Vec::new(), Changes::default());
+    let (mut events, mut orders, mut audit, mut changes) = (Vec::new(), Vec::new(), Vec::new(), Changes::default());
     for append in appends {
         events.extend(append.events.iter().map(|(id, number, event)| json!({ "id": [id, number], "doc": event })));
         orders.push(&append.order);
+        audit.extend(&append.audit);
         changes.add(&append.changes);
     }
     let ids: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
-    let mut variables = json!({ "count": events.len(), "events": events, "ids": ids, "orders": orders });
-    let statements = format!("{APPEND}{}COMMIT;", changes.statements(&mut variables));
+    let asked_for = if audit.is_empty() { "" } else { "INSERT INTO audit $audit RETURN NONE;" };
+    let mut variables =
+        json!({ "count": events.len(), "events": events, "ids": ids, "orders": orders, "audit": audit });
+    let statements = format!("{APPEND}{asked_for}{}COMMIT;", changes.statements(&mut variables));
     match timeout(WRITE_TIMEOUT, database.run(&statements, &variables)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),

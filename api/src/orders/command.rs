@@ -23,6 +23,7 @@ use crate::problem::{Members, Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, Reason};
 
+#[derive(Clone)]
 pub(crate) struct CommandOrders {
     pub orders: Arc<dyn OrderBook>,
     pub engine: Engine,
@@ -87,7 +88,7 @@ impl CommandOrders {
 
 impl CommandOrders {
     /// The order after the command.
-    async fn carry_out(
+    pub(super) async fn carry_out(
         &self,
         caller: &Caller,
         id: &OrderId,

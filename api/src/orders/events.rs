@@ -114,7 +114,7 @@ impl EventsApi {
         if prefers_stream(headers) {
             find(&*self.orders, &caller, &id).await?;
             let after = resumed(last_event_id.0).unwrap_or(after.into());
-            let stream = self.live.stream(Subject::Order(id), after, caller.good_for()).await?;
+            let stream = self.live.stream(Subject::Order(id), after, &caller).await?;
             return Ok(OrderEventsFound::Found(OrderEvents::Stream(stream)));
         }
         find(&*self.orders, &caller, &id).await?;
@@ -123,7 +123,10 @@ impl EventsApi {
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let next_after = events.last().filter(|_| more).map(|event| event.number);
-        let page = EventPage { items: events.into_iter().map(EventJson::from).collect(), next_after };
+        let page = EventPage {
+            items: events.into_iter().map(|event| EventJson::new(event, caller.role())).collect(),
+            next_after,
+        };
         Ok(OrderEventsFound::Found(OrderEvents::Page(Json(page))))
     }
 
@@ -152,14 +155,17 @@ impl EventsApi {
         let (Checked(Position(after)), Checked(Limit(limit))) = (after.0, limit.0);
         if prefers_stream(headers) {
             let after = resumed(last_event_id.0).unwrap_or(after);
-            let stream = self.live.stream(Subject::AllOrders, after, caller.good_for()).await?;
+            let stream = self.live.stream(Subject::AllOrders, after, &caller).await?;
             return Ok(EventsFound::Found(AllEvents::Stream(stream)));
         }
         let mut events = ask("orders.feed", self.orders.feed(after, limit + 1)).await?;
         let more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let next_after = events.last().filter(|_| more).map(|event| event.position);
-        let page = FeedPage { items: events.into_iter().map(PositionedEvent::from).collect(), next_after };
+        let page = FeedPage {
+            items: events.into_iter().map(|event| PositionedEvent::new(event, caller.role())).collect(),
+            next_after,
+        };
         Ok(EventsFound::Found(AllEvents::Page(Json(page))))
     }
 }
@@ -168,8 +174,8 @@ fn resumed(last_event_id: Option<Checked<LastEventId>>) -> Option<u64> {
     last_event_id.and_then(|Checked(LastEventId(id))| id)
 }
 
-impl From<Positioned> for PositionedEvent {
-    fn from(Positioned { position, event }: Positioned) -> Self {
-        Self { position, event: event.into() }
+impl PositionedEvent {
+    fn new(Positioned { position, event }: Positioned, reader: Role) -> Self {
+        Self { position, event: EventJson::new(event, reader) }
     }
 }

@@ -10,7 +10,7 @@ use workflows::{CouponId, DeliveryId, MerchantId, OrderId, PaymentId, Role, Sku,
 
 use crate::json::{
     CommandName, CouponKindName, CouponStateName, DeliveryStateName, Money, PaymentMethodName, PaymentStateName,
-    StatusName,
+    RoleName, StatusName,
 };
 use crate::value::{Address, Checked, CustomerName, Phone, Value, Written};
 
@@ -213,8 +213,27 @@ pub(crate) struct EventJson {
     pub at: Checked<DateTime<Utc>>,
     /// The step that made it true, as `context.verb`.
     pub step: Checked<Step>,
+    /// Who asked for it; null where it came by itself.
+    #[oai(nullable)]
+    pub by: Option<By>,
     /// What there is to know about it; its fields depend on `type`.
     pub data: Checked<Data>,
+}
+
+/// Who asked for something.
+#[derive(Object)]
+#[oai(rename = "AskedBy")]
+pub(crate) struct By {
+    /// In which role.
+    pub role: RoleName,
+    /// The subject of the token. For operators and merchants; null for everybody else.
+    #[oai(nullable)]
+    pub subject: Option<String>,
+}
+
+/// Whether a reader of that role is told who it was that asked for something.
+pub(super) const fn is_told_who(reader: Role) -> bool {
+    matches!(reader, Role::Operator | Role::Merchant)
 }
 
 macro_rules! event_types {
@@ -291,9 +310,13 @@ impl Written for Step {
 /// What there is to know about an event.
 pub(crate) struct Data(serde_json::Map<String, Json>);
 
-impl From<Event> for EventJson {
-    fn from(event: Event) -> Self {
+impl EventJson {
+    /// The event, as a reader of that role sees it.
+    pub(crate) fn new(event: Event, reader: Role) -> Self {
+        let by =
+            event.by.map(|by| By { role: by.role.into(), subject: Some(by.subject).filter(|_| is_told_who(reader)) });
         Self {
+            by,
             id: format!("{}/{}", event.order_id, event.number),
             number: event.number,
             kind: EventType::from(&event.fact),

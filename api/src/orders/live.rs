@@ -17,10 +17,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at, sleep, timeout};
-use workflows::OrderId;
 use workflows::order::{Event, OrderBook, Positioned};
+use workflows::{OrderId, Role};
 
-use super::json::EventJson;
+use super::json::{EventJson, is_told_who};
+use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
 use crate::kind::Kind;
 use crate::problem::Problem;
@@ -77,6 +78,8 @@ struct Told {
 struct Text {
     kind: &'static str,
     data: String,
+    /// The same for those who are not told who it was, where somebody asked for it.
+    data_for_others: Option<String>,
 }
 
 impl Live {
@@ -91,18 +94,14 @@ impl Live {
     }
 
     /// A stream of the subject's events after the one of that number, for as long as its reader's token is good.
-    pub(crate) async fn stream(
-        &self,
-        subject: Subject,
-        after: u64,
-        good_for: Duration,
-    ) -> Result<EventStream, Problem> {
+    pub(crate) async fn stream(&self, subject: Subject, after: u64, reader: &Caller) -> Result<EventStream, Problem> {
+        let (good_for, told_who) = (reader.good_for(), is_told_who(reader.role()));
         let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
         let heard = self.0.clone().listen().await?;
         let (reader, pipe) = tokio::io::duplex(BUFFER);
         let (reading, gone) = oneshot::channel();
         let mut ending = self.0.ending.subscribe();
-        let stream = Stream { shared: self.0.clone(), subject, after, heard, pipe };
+        let stream = Stream { shared: self.0.clone(), subject, told_who, after, heard, pipe };
         tokio::spawn(async move {
             let _slot = slot;
             tokio::select! {
@@ -198,7 +197,12 @@ impl From<Positioned> for Told {
 
 impl Text {
     fn of(event: Event) -> Self {
-        Self { kind: event.fact.name(), data: EventJson::from(event).to_json_string() }
+        let of = |event, reader| EventJson::new(event, reader).to_json_string();
+        Self {
+            kind: event.fact.name(),
+            data_for_others: event.by.is_some().then(|| of(event.clone(), Role::Customer)),
+            data: of(event, Role::Operator),
+        }
     }
 }
 
@@ -223,6 +227,8 @@ impl From<std::io::Error> for Ended {
 struct Stream {
     shared: Arc<Shared>,
     subject: Subject,
+    /// Whether its reader is told who it was that asked for something.
+    told_who: bool,
     /// The number of the last event that was sent.
     after: u64,
     heard: broadcast::Receiver<Arc<Told>>,
@@ -289,7 +295,8 @@ impl Stream {
     }
 
     async fn send(&mut self, number: u64, text: &Text) -> Result<(), Ended> {
-        let Text { kind, data } = text;
+        let Text { kind, data, data_for_others } = text;
+        let data = data_for_others.as_ref().filter(|_| !self.told_who).unwrap_or(data);
         self.write(format!("id: {number}\nevent: {kind}\ndata: {data}\n\n").as_bytes()).await?;
         self.after = number;
         Ok(())

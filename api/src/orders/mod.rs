@@ -1,7 +1,7 @@
-//! `/v1/orders` and `/v1/events`: placing, reading, following and moving orders.
+//! `/v1/orders` and `/v1/events`: placing, reading, following, moving orders, and driving on those that are held up.
 
+mod bulk;
 mod command;
-mod cursor;
 mod events;
 mod json;
 mod key;
@@ -9,9 +9,11 @@ mod live;
 mod place;
 mod placing;
 mod read;
+mod retry;
 mod watch;
 mod workflow;
 
+pub(crate) use bulk::BulkOrders;
 pub(crate) use command::CommandOrders;
 pub(crate) use events::EventsApi;
 pub(crate) use json::EventType;
@@ -19,4 +21,5 @@ pub(crate) use live::Live;
 pub(crate) use place::PlaceOrders;
 pub(crate) use placing::Placing;
 pub(crate) use read::{ReadOrders, language_or_default};
+pub(crate) use retry::{RetryOrders, Retrying};
 pub(crate) use workflow::WorkflowApi;

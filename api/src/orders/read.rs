@@ -10,14 +10,13 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use workflows::order::{Language, OrderBook, OrderFilter, Stuck};
 use workflows::{MerchantId, OrderId};
 
-use super::cursor;
 use super::json::Order;
 use crate::access::Caller;
 use crate::ask::ask;
+use crate::cursor;
 use crate::dashboard::stuck_since_before;
 use crate::headers::{AcceptLanguage, IfNoneMatch};
 use crate::json::StatusName;
-use crate::kind::Kind;
 use crate::problem::{Problem, Refused, refusals};
 use crate::tags::Tag;
 use crate::value::{Checked, CustomerId, Limit};
@@ -97,9 +96,10 @@ impl ReadOrders {
         language: Header<Option<Checked<AcceptLanguage>>>,
     ) -> Result<Json<OrderPage>, Refused<ListOrders>> {
         let Checked(Limit(limit)) = limit.0;
-        let beyond = cursor.0.map(|cursor| cursor::read(&cursor).ok_or_else(invalid_cursor)).transpose()?;
+        let beyond = cursor.0.map(|cursor| cursor::read(&cursor).ok_or_else(cursor::invalid)).transpose()?;
         let filter = OrderFilter {
             status: status.0.map(Into::into),
+            except: Vec::new(),
             merchant_id: merchant_id.0.map(|Checked(id)| id),
             customer_id: customer_id.0.map(|Checked(id)| id.0),
             courier: None,
@@ -120,7 +120,7 @@ impl ReadOrders {
         let more = orders.len() > limit as usize;
         orders.truncate(limit as usize);
         let last = orders.last().filter(|_| more);
-        let next_cursor = last.map(|order| cursor::write(&(order.placed_at, order.id.clone())));
+        let next_cursor = last.map(|order| cursor::write(order.placed_at, &order.id));
         let language = language_or_default(language.0);
         let items = orders.into_iter().map(|order| Order::new(order, caller.role(), language)).collect();
         Ok(Json(OrderPage { items, next_cursor }))
@@ -168,8 +168,4 @@ fn no_order(id: &OrderId) -> Problem {
 
 pub(crate) fn language_or_default(language: Option<Checked<AcceptLanguage>>) -> Language {
     language.map_or(Language::English, |Checked(AcceptLanguage(language))| language)
-}
-
-fn invalid_cursor() -> Problem {
-    Problem::new(Kind::InvalidCursor, "Pass `next_cursor` of the page before as it is, or none for the first page.")
 }

@@ -68,7 +68,7 @@ struct Workflow {
 }
 
 /// What a workflow does: `waiting` for a person; `backing_off` until it tries a step again that has failed; `paused` until
-/// somebody resumes it in the engine; `unknown` where the engine does not say.
+/// somebody retries it; `unknown` where the engine does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[oai(rename_all = "snake_case")]
 enum WorkflowState {

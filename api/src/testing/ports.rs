@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
+use workflows::audit::{Act, Audit, AuditEntry, End, TrailQuery};
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::merchant::{Merchant, MerchantPut, Merchants};
 use workflows::notification::{
@@ -21,7 +22,7 @@ use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::sandbox::{Mode, Sandbox};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
-use workflows::{Context, MerchantId, MessageId, Order, OrderId, ProviderError, Step};
+use workflows::{AuditId, Context, MerchantId, MessageId, Order, OrderId, ProviderError, Step};
 
 use super::{State, at, locked};
 
@@ -81,6 +82,7 @@ impl OrderBook for State {
             None => order.gate.is_some_and(Gate::is_couriers),
         };
         orders.retain(|order| filter.courier.as_ref().is_none_or(|courier| for_courier(order, courier)));
+        orders.retain(|order| !filter.except.contains(&order.status));
         let troubles = locked(&self.troubles).clone();
         orders.retain(|order| filter.stuck.is_none_or(|stuck| troubles.contains_key(&order.id) == stuck.are));
         orders.reverse();
@@ -105,6 +107,36 @@ impl OrderBook for State {
             .map(|(id, events)| Filed { id: id.to_string(), order: Order::from_events(events).map(Box::new) })
             .collect();
         Ok(filed)
+    }
+
+    async fn order_ids(&self, filter: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
+        Ok(self.orders(filter).await?.into_iter().map(|order| order.id).collect())
+    }
+}
+
+#[async_trait]
+impl Audit for State {
+    async fn begin(&self, act: &Act) -> Result<AuditId, ProviderError> {
+        self.writes_audit()?;
+        let mut audit = locked(&self.audit);
+        let id = AuditId::from_bits(audit.len() as u128);
+        audit.push(AuditEntry { id: id.clone(), at: at(), act: act.clone(), end: None });
+        Ok(id)
+    }
+
+    async fn end(&self, id: &AuditId, end: &End) -> Result<(), ProviderError> {
+        self.writes_audit()?;
+        let mut audit = locked(&self.audit);
+        audit.iter_mut().find(|entry| entry.id == *id).expect("it was begun").end = Some(end.clone());
+        Ok(())
+    }
+
+    async fn entries(&self, query: &TrailQuery) -> Result<Vec<AuditEntry>, ProviderError> {
+        let audit = locked(&self.audit).clone();
+        let older = |entry: &AuditEntry| query.beyond.as_ref().is_none_or(|(_, id)| entry.id < *id);
+        let by = |entry: &AuditEntry| query.action.as_ref().is_none_or(|action| entry.act.action == *action);
+        let found = audit.into_iter().rev().filter(|entry| older(entry) && by(entry));
+        Ok(found.take(query.limit as usize).collect())
     }
 }
 
@@ -334,6 +366,12 @@ impl Sandbox for State {
 }
 
 impl State {
+    fn writes_audit(&self) -> Result<(), ProviderError> {
+        let mut left = locked(&self.audit_takes);
+        *left = left.checked_sub(1).ok_or_else(|| ProviderError::unavailable("the test says so"))?;
+        Ok(())
+    }
+
     fn reach(&self, context: Context) -> Result<(), ProviderError> {
         if locked(&self.gone).contains(&context) {
             Err(ProviderError::unavailable("its process is gone"))

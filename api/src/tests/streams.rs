@@ -8,10 +8,10 @@ use poem::{Endpoint, Response};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use workflows::order::Fact;
-use workflows::{OrderId, Step};
+use workflows::{OrderId, Role, Step};
 
 use crate::serve;
-use crate::testing::{State, World, deps, order, request};
+use crate::testing::{State, World, deps, order, request, request_as, token};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -28,7 +28,10 @@ struct Reader(BufReader<Box<dyn AsyncRead + Send + Unpin>>);
 
 impl Reader {
     async fn open(world: &World, path: &str, last_event_id: Option<u64>) -> Self {
-        let answer = open(world, path, last_event_id).await;
+        Self::of(open(world, path, last_event_id).await)
+    }
+
+    fn of(answer: Response) -> Self {
         assert_eq!((answer.status(), answer.content_type()), (StatusCode::OK, Some("text/event-stream")));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
         Self(BufReader::new(Box::new(Box::pin(answer.into_body().into_async_read()))))
@@ -219,4 +222,24 @@ async fn an_open_stream_does_not_hold_up_the_stop() {
     drop(stop);
     tokio::time::timeout(PATIENCE, serving).await.expect("in time").expect("no panic").expect("served");
     assert_eq!(answer.chunk().await.ok().flatten(), None);
+}
+
+#[tokio::test]
+async fn who_asked_for_it_is_told_to_those_who_may_know() {
+    let world = World::new().await;
+    let id = world.placed(order()).await;
+    let path = format!("/v1/orders/{id}/events");
+    for (role, subject) in
+        [(Role::Customer, Json::Null), (Role::Merchant, json!("kim")), (Role::Operator, json!("kim"))]
+    {
+        let request = || request_as(&token(role, "kim"), Method::GET, &path);
+        let page = world.send(request().finish()).await.body;
+        let stream = world.app.get_response(request().header("accept", "text/event-stream").finish()).await;
+        let mut stream = Reader::of(stream);
+        for n in 0..2 {
+            let by = if n == 0 { json!({"role": "customer", "subject": subject}) } else { Json::Null };
+            assert_eq!(page["items"][n]["by"], by, "{role}");
+            assert_eq!(stream.next().await.expect("an event").data["by"], by, "{role}");
+        }
+    }
 }

@@ -6,13 +6,13 @@ use workflows::{OrderId, Role, Step};
 
 use crate::testing::{World, at, locked, order};
 
-fn trouble() -> Trouble {
+pub(super) fn trouble() -> Trouble {
     let since = at() - chrono::TimeDelta::seconds(40);
     Trouble { step: Step::DeliveryRequest, since, failures: 7, at: at(), why: "delivery is down".to_owned() }
 }
 
 /// A row of the engine's, as version 1.7 writes it.
-fn invocation(status: &str) -> Json {
+pub(super) fn invocation(status: &str) -> Json {
     json!({
         "id": "inv_1aCffOVkymZ2", "status": status, "pinned_deployment_id": "dp_15d11Tlqc", "retry_count": 29,
         "last_failure": "[500 Internal] unavailable", "last_failure_related_command_name": "delivery.cancel",
@@ -26,7 +26,7 @@ async fn workflow(world: &World, id: &OrderId) -> Json {
     answer.body
 }
 
-fn open_handover(world: &World, id: &OrderId) {
+pub(super) fn open_handover(world: &World, id: &OrderId) {
     let requested = Fact::DeliveryRequested { delivery_id: id.delivery() };
     world.state.write(id, [(Step::DeliveryRequest, requested), (Step::DeliveryStart, Fact::DeliveryStarted)]);
 }

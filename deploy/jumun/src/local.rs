@@ -164,6 +164,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
 
     let deps = api::Deps {
         orders: activities.orders,
+        audit: activities.audit,
         merchants: activities.merchants,
         payments: activities.payments,
         vault: activities.vault,

@@ -77,6 +77,10 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.filed(only, after, limit).await
     }
 
+    async fn order_ids(&self, filter: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
+        self.inner.order_ids(filter).await
+    }
+
     async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError> {
         self.inner.note_failure(id, step, why).await
     }

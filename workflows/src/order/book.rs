@@ -85,6 +85,9 @@ pub trait OrderBook: Send + Sync {
     async fn filed(&self, only: Option<&OrderId>, after: Option<&str>, limit: u32)
     -> Result<Vec<Filed>, ProviderError>;
 
+    /// The ids of orders that match, newest first.
+    async fn order_ids(&self, filter: &OrderFilter) -> Result<Vec<OrderId>, ProviderError>;
+
     /// Notes that an attempt at a step has failed. Nothing where the order was never placed.
     async fn note_failure(&self, id: &OrderId, step: Step, why: &str) -> Result<(), ProviderError>;
 
@@ -102,6 +105,8 @@ pub trait OrderBook: Send + Sync {
 #[derive(Clone, Debug, Default)]
 pub struct OrderFilter {
     pub status: Option<Status>,
+    /// Only orders at none of these.
+    pub except: Vec<Status>,
     pub merchant_id: Option<MerchantId>,
     pub customer_id: Option<String>,
     /// Only orders that wait for any courier, or that this one has taken.

@@ -320,6 +320,10 @@ impl OrderBook for InMemory {
         unimplemented!("a proof trusts no order to be readable")
     }
 
+    async fn order_ids(&self, _: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
+        unimplemented!("a proof trusts no order to be found")
+    }
+
     async fn note_failure(&self, _: &OrderId, _: Step, _: &str) -> Result<(), ProviderError> {
         unimplemented!("a proof only reads")
     }
