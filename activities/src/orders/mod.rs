@@ -2,6 +2,7 @@
 //! all events, and the tallies behind the dashboard. Decides nothing about an order.
 
 pub mod examination;
+pub mod rebuild;
 mod tally;
 mod writer;
 
