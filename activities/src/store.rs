@@ -89,9 +89,16 @@ pub struct StoreFailure(Arc<watch::Sender<Option<String>>>);
 impl StoreFailure {
     /// Returns once a store has failed, and why.
     pub async fn wait(&self) -> String {
-        let mut why = self.0.subscribe();
-        let failed = why.wait_for(Option::is_some).await.expect("the sender is held here");
-        failed.clone().expect("that was waited for")
+        let mut noted = self.0.subscribe();
+        loop {
+            if let Some(why) = noted.borrow_and_update().clone() {
+                return why;
+            }
+            if noted.changed().await.is_err() {
+                // Nobody is left who could tell.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
     fn note(&self, why: &str) {

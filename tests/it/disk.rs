@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
-use tests::{Answer, Jumun, Provider, Setup, Shop, binary, expect_order, until};
+use tests::{Answer, Provider, Setup, Shop, binary, expect_order, until};
 
 const MIB: u64 = 1024 * 1024;
 /// The engine sets some 300 MiB aside for its logs.

@@ -191,7 +191,9 @@ impl Rebuild {
         }
         let strays: Vec<String> = stored.into_keys().collect();
         self.rebuilt.strays += strays.len() as u64;
-        strays.iter().for_each(|id| self.rebuilt.name(id));
+        for id in &strays {
+            self.rebuilt.name(id);
+        }
         if self.difference == Difference::Replace && !(rows.is_empty() && strays.is_empty()) {
             self.database.run(REPLACE, &json!({ "rows": rows, "strays": strays })).await?;
         }
