@@ -124,9 +124,8 @@ async fn a_restored_system_goes_on_where_the_saved_one_was() {
     let soon = variant("food-delivery", |lifecycle| lifecycle["acceptance"]["window"] = json!(WINDOW));
     let hurried = Shop::open_with(&jumun, soon).await.placed().await;
     jumun.takes(&hurried, "accept").await;
-    jumun.sandbox("payment", "down").await;
     assert_eq!(jumun.command(&unwinding, "cancel").await.ok()["status"], "cancelling");
-    backs_off(&jumun, &unwinding, "payment.refund").await;
+    backs_off(&jumun, &unwinding, "delivery.cancel").await;
     expected.extend([
         (stuck.clone(), Now::Moves, "closed"),
         (unwinding, Now::Moves, "cancelled"),
@@ -184,8 +183,9 @@ async fn payments_that_are_newer_than_the_rest_are_not_made_twice() {
     let payments = Scratch::create().await;
     let setup = Setup::new().configured(&format!("[payment]\nstore = \"{}\"\n", payments.url));
     let jumun = setup.start().await;
-    let (mall, sauces) = (Shop::open_with(&jumun, "shopping-mall").await, Shop::open(&jumun).await);
-    let (paid, cancelled) = (mall.placed().await, place(&sauces, "cancelled").await);
+    let mall = Shop::open_with(&jumun, "shopping-mall").await;
+    let street = Shop::open_with(&jumun, "street12").await;
+    let (paid, cancelled) = (mall.placed().await, place(&street, "cancelled").await);
     jumun.takes(&paid, "confirm-deposit").await;
     jumun.takes(&cancelled, "complete-delivery").await;
     assert_eq!(jumun.stop(), Some(0));
@@ -196,32 +196,32 @@ async fn payments_that_are_newer_than_the_rest_are_not_made_twice() {
     assert!(said.contains(place_of_payments) && said.contains("not in the backup"), "{said}");
 
     let jumun = setup.start().await;
-    let (mall, sauces) = (mall.within(&jumun), sauces.within(&jumun));
+    let (mall, street) = (mall.within(&jumun), street.within(&jumun));
     jumun.drive(&paid, "closed").await;
     assert_eq!(jumun.command(&cancelled, "cancel").await.status, 200);
     jumun.reaches(&cancelled, "cancelled").await;
-    let new = place(&sauces, "new").await;
+    let new = place(&street, "new").await;
     jumun.drive(&new, "closed").await;
     assert_eq!(jumun.stop(), Some(0));
     fs::remove_dir_all(setup.data_dir()).expect("is gone");
     assert!(restore(&file, &setup.data_dir()).status.success());
 
     let jumun = setup.start().await;
-    let (mall, sauces) = (mall.within(&jumun), sauces.within(&jumun));
+    let (mall, street) = (mall.within(&jumun), street.within(&jumun));
     assert_eq!(jumun.order(&paid).await["status"], "awaiting_deposit");
     assert_eq!(jumun.order(&cancelled).await["status"], "in_delivery");
     let _ = jumun.get(&format!("/v1/orders/{new}")).await.problem(404, "not-found");
     jumun.drive(&paid, "closed").await;
     assert_eq!(jumun.command(&cancelled, "cancel").await.status, 200);
     jumun.reaches(&cancelled, "cancelled").await;
-    assert_eq!(place(&sauces, "new").await, new);
+    assert_eq!(place(&street, "new").await, new);
     jumun.drive(&new, "closed").await;
     for (id, kinds) in [(&paid, &["deposit"][..]), (&cancelled, &["charge", "refund"]), (&new, &["charge"])] {
         assert_eq!(jumun.entries(id).await, kinds);
         jumun.settles(id).await;
     }
     assert_eq!(mall.shelf("chili").await, (99, 0, 99));
-    assert_eq!(sauces.shelf("chili").await, (99, 0, 99));
+    assert_eq!(street.shelf("chili").await, (99, 0, 99));
 }
 
 #[tokio::test]

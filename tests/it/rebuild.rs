@@ -42,7 +42,7 @@ fn damage(setup: &Setup, statements: &str) {
 /// All that readers see of the orders, but for times that pass.
 async fn seen(jumun: &Jumun) -> Vec<Value> {
     let mut seen = Vec::new();
-    for path in ["/v1/orders?limit=200", "/v1/orders?status=closed&limit=200", "/v1/dashboard", "/v1/events?limit=500"]
+    for path in ["/v1/orders?limit=200", "/v1/orders?status=closed&limit=200", "/v1/dashboard", "/v1/events?limit=200"]
     {
         seen.push(jumun.get(path).await.ok());
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use nix::sys::statvfs::{FsFlags, statvfs};
 
-/// What has to be free, in bytes: enough to write out what the store and the engine hold in memory.
-const RESERVE: u64 = 128 * MIB;
+/// What has to stay free, in bytes: enough to write out what the store and the engine hold in memory.
+pub const TO_GO_ON: u64 = 128 * MIB;
+/// What has to be free before the engine starts, which first sets some 300 MiB aside for its logs.
+pub const TO_START: u64 = 512 * MIB;
 const MIB: u64 = 1024 * 1024;
 const POLL: Duration = Duration::from_millis(500);
 
@@ -16,11 +18,11 @@ const POLL: Duration = Duration::from_millis(500);
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unwritable {
     #[error(
-        "no space left for {}: {} MiB of its disk are free, and jumun keeps {} MiB free; make room and start again: \
-         nothing that was answered is lost, and every order goes on",
-        .dir.display(), .free / MIB, RESERVE / MIB
+        "no space left for {}: {} MiB of its disk are free, and {} MiB have to be; make room and start again: nothing \
+         that was answered is lost, and every order goes on",
+        .dir.display(), .free / MIB, .needed / MIB
     )]
-    Full { dir: PathBuf, free: u64 },
+    Full { dir: PathBuf, free: u64, needed: u64 },
     #[error(
         "{} is on a disk that is read-only; make it writable and start again: nothing that was answered is lost, and \
          every order goes on",
@@ -35,8 +37,9 @@ pub enum Unwritable {
     Failed { dir: PathBuf, why: String },
 }
 
-/// Whether the directory, or the closest one above it that exists, is on a disk that can be written.
-pub fn check(dir: &Path) -> Result<(), Unwritable> {
+/// Whether the directory, or the closest one above it that exists, is on a disk that can be written, with `needed` bytes
+/// free.
+pub fn check(dir: &Path, needed: u64) -> Result<(), Unwritable> {
     let Some(found) = dir.ancestors().find_map(|dir| statvfs(dir).ok()) else {
         // Whoever uses the directory will say what is wrong with it.
         return Ok(());
@@ -46,7 +49,7 @@ pub fn check(dir: &Path) -> Result<(), Unwritable> {
         return Err(Unwritable::ReadOnly { dir });
     }
     let free = bytes(found.blocks_available(), found.fragment_size());
-    if free < RESERVE { Err(Unwritable::Full { dir, free }) } else { Ok(()) }
+    if free < needed { Err(Unwritable::Full { dir, free, needed }) } else { Ok(()) }
 }
 
 /// The types of the numbers differ between systems.
@@ -61,7 +64,7 @@ pub async fn unwritable(dirs: &[PathBuf], failure: &activities::StoreFailure) ->
         let mut ticks = tokio::time::interval(POLL);
         loop {
             ticks.tick().await;
-            if let Some(unwritable) = dirs.iter().find_map(|dir| check(dir).err()) {
+            if let Some(unwritable) = dirs.iter().find_map(|dir| check(dir, TO_GO_ON).err()) {
                 return unwritable;
             }
         }
@@ -70,7 +73,7 @@ pub async fn unwritable(dirs: &[PathBuf], failure: &activities::StoreFailure) ->
         unwritable = watched => unwritable,
         why = failure.wait() => {
             // Why it failed is most often plain to see.
-            let seen = dirs.iter().find_map(|dir| check(dir).err());
+            let seen = dirs.iter().find_map(|dir| check(dir, TO_GO_ON).err());
             let dir = dirs.first().cloned().unwrap_or_default();
             seen.unwrap_or(Unwritable::Failed { dir, why })
         }
@@ -84,8 +87,8 @@ mod tests {
     #[test]
     fn where_there_is_room_nothing_is_wrong() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        assert_eq!(check(dir.path()), Ok(()));
-        assert_eq!(check(&dir.path().join("not/yet/there")), Ok(()));
+        assert_eq!(check(dir.path(), 1), Ok(()));
+        assert_eq!(check(&dir.path().join("not/yet/there"), 1), Ok(()));
     }
 
     /// The kernel's own file system can be written by nobody, and has room for nothing.
@@ -93,8 +96,11 @@ mod tests {
     #[test]
     fn a_disk_without_room_is_named() {
         let dir = PathBuf::from("/proc/self");
-        let unwritable = check(&dir).expect_err("has no room");
-        assert_eq!(unwritable, Unwritable::Full { dir, free: 0 });
-        assert!(unwritable.to_string().starts_with("no space left for /proc/self: 0 MiB"), "{unwritable}");
+        let unwritable = check(&dir, TO_START).expect_err("has no room");
+        assert_eq!(unwritable, Unwritable::Full { dir, free: 0, needed: TO_START });
+        assert!(
+            unwritable.to_string().starts_with("no space left for /proc/self: 0 MiB of its disk are free, and 512 MiB"),
+            "{unwritable}"
+        );
     }
 }

@@ -100,7 +100,7 @@ impl LocalError {
 /// Takes the data directory, which the caller drops when nothing uses it any more.
 pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
     if !settings.ephemeral {
-        disk::check(&settings.data_dir).map_err(LocalError::CannotBegin)?;
+        disk::check(&settings.data_dir, disk::TO_START).map_err(LocalError::CannotBegin)?;
     }
     Ok(if settings.ephemeral { DataDir::temporary()? } else { DataDir::open(&settings.data_dir)? })
 }
@@ -108,7 +108,7 @@ pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
 /// Runs until it is asked to stop, or cannot go on.
 pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
     let outcome = Box::pin(run_on(settings, configuration, dir)).await;
-    match (outcome, disk::check(dir.path())) {
+    match (outcome, disk::check(dir.path(), disk::TO_GO_ON)) {
         // A disk without room has many symptoms, each of them puzzling by itself.
         (Err(error), Err(unwritable)) if !matches!(error, LocalError::Unwritable(_)) => {
             report::error(&error);

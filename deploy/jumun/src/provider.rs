@@ -148,7 +148,7 @@ pub async fn run(settings: &Settings, configuration: Configuration, store: &Occu
         failure: StoreFailure::default(),
     };
     let written: Vec<_> = store.path().map(Path::to_owned).into_iter().collect();
-    written.iter().try_for_each(|dir| disk::check(dir)).map_err(ProvideError::CannotBegin)?;
+    written.iter().try_for_each(|dir| disk::check(dir, disk::TO_GO_ON)).map_err(ProvideError::CannotBegin)?;
     let endpoint = tokio::select! {
         opened = activities::provider::endpoint(context, &setup) => {
             opened.map_err(|cause| ProvideError::Open { store: store.url().clone(), cause })?
