@@ -252,19 +252,16 @@ fn tell(
         engine: manifest.engine.as_deref(),
         elsewhere: &manifest.elsewhere,
     };
-    report::outcome(&outcome, json, |out| {
-        let (files, data_bytes) = (outcome.data_files, report::Size(outcome.data_bytes));
-        let (file, data_dir, bytes) = (file.display(), data_dir.display(), report::Size(bytes));
-        match done {
-            Done::Saved => writeln!(out, "saved {data_dir} ({files} files, {data_bytes}) as {file} ({bytes})"),
-            Done::Restored => writeln!(
-                out,
-                "restored {data_dir} ({files} files, {data_bytes}) from {file}, of {}",
-                manifest.created_at.format("%Y-%m-%d %H:%M:%S UTC")
-            ),
+    let (files, data_bytes) = (outcome.data_files, report::Size(outcome.data_bytes));
+    let (file, data_dir, bytes) = (file.display(), data_dir.display(), report::Size(bytes));
+    let text = match done {
+        Done::Saved => format!("saved {data_dir} ({files} files, {data_bytes}) as {file} ({bytes})\n"),
+        Done::Restored => {
+            let at = manifest.created_at.format("%Y-%m-%d %H:%M:%S UTC");
+            format!("restored {data_dir} ({files} files, {data_bytes}) from {file}, of {at}\n")
         }
-    })
-    .map_err(BackupError::Output)
+    };
+    report::data(&text, &outcome, json).map_err(BackupError::Output)
 }
 
 #[cfg(test)]

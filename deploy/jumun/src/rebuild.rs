@@ -67,7 +67,7 @@ pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), RebuildError>
     let store = Store::open(&dir.store_url()?).await.map_err(RebuildError::Open)?;
     let difference = if settings.dry_run { Difference::Report } else { Difference::Replace };
     let rebuilt = rebuild(&store, difference).await?;
-    report::outcome(&rebuilt, settings.json, |out| page(&rebuilt, settings.dry_run, out))?;
+    report::data(&page(&rebuilt, settings.dry_run), &rebuilt, settings.json)?;
     if !rebuilt.unreadable.is_empty() {
         return Err(RebuildError::Unreadable(rebuilt.unreadable.len()));
     }
@@ -77,18 +77,21 @@ pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), RebuildError>
     Ok(())
 }
 
-fn page(rebuilt: &Rebuilt, dry_run: bool, out: &mut dyn io::Write) -> io::Result<()> {
+fn page(rebuilt: &Rebuilt, dry_run: bool) -> String {
     let Rebuilt { orders, events, different, missing, strays, tallies, takings, examples, unreadable } = rebuilt;
-    writeln!(out, "{orders} orders, {events} events")?;
+    let mut lines = vec![format!("{orders} orders, {events} events")];
     if rebuilt.is_same() {
-        return writeln!(out, "all views and tallies are what the events tell");
+        lines.push("all views and tallies are what the events tell".to_owned());
+    } else {
+        let were = if dry_run { "different" } else { "different, and replaced" };
+        lines.push(format!("{were}: {different} orders, {tallies} tallies, {takings} hours"));
+        lines.push(format!("orders without a view: {missing}; views without events: {strays}"));
+        lines.extend(examples.iter().map(|id| format!("  {id}")));
     }
-    let were = if dry_run { "different" } else { "different, and replaced" };
-    writeln!(out, "{were}: {different} orders, {tallies} tallies, {takings} hours")?;
-    writeln!(out, "orders without a view: {missing}; views without events: {strays}")?;
-    examples.iter().try_for_each(|id| writeln!(out, "  {id}"))?;
     if !unreadable.is_empty() {
-        writeln!(out, "orders whose events cannot be read, or have gaps: {}", unreadable.len())?;
+        lines.push(format!("orders whose events cannot be read, or have gaps: {}", unreadable.len()));
+        lines.extend(unreadable.iter().map(|id| format!("  {id}")));
     }
-    unreadable.iter().try_for_each(|id| writeln!(out, "  {id}"))
+    lines.push(String::new());
+    lines.join("\n")
 }
