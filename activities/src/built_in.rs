@@ -11,8 +11,8 @@ use workflows::promotion::Promotions;
 use workflows::stock::Stock;
 
 use crate::{
-    Modes, NotificationSettings, OpenError, Store, StoreError, delivery, kitchen, notification, payment, promotion,
-    stock,
+    Modes, NotificationSettings, OpenError, Store, StoreError, StoreFailure, delivery, kitchen, notification, payment,
+    promotion, stock,
 };
 
 /// The name of the context's database.
@@ -28,8 +28,8 @@ pub(crate) const fn database(context: Context) -> &'static str {
 }
 
 /// A provider's own store.
-pub(crate) async fn store(url: &str) -> Result<Store, StoreError> {
-    Store::open(&synced(url)).await
+pub(crate) async fn store(url: &str, failure: &StoreFailure) -> Result<Store, StoreError> {
+    Store::open_with(&synced(url), failure.clone()).await
 }
 
 /// The URL, such that what a commit has written is on the disk before it is answered: a provider that a crash makes
@@ -47,9 +47,13 @@ pub(crate) async fn payments(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dy
 }
 
 /// Payments in a store of their own, which may be PostgreSQL.
-pub(crate) async fn payments_at(url: &str, modes: &Arc<Modes>) -> Result<Arc<dyn Payments>, OpenError> {
+pub(crate) async fn payments_at(
+    url: &str,
+    failure: &StoreFailure,
+    modes: &Arc<Modes>,
+) -> Result<Arc<dyn Payments>, OpenError> {
     if !is_postgres(url) {
-        return payments(&store(url).await?, modes).await;
+        return payments(&store(url, failure).await?, modes).await;
     }
     let book = payment::postgres::open(url).await?;
     Ok(Arc::new(payment::BuiltIn::new(book, modes.clone())))

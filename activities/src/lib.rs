@@ -32,10 +32,11 @@ use workflows::stock::Stock;
 
 pub use modes::Modes;
 pub use orders::examination::{Examination, Fault};
+pub use orders::rebuild;
 pub use payment::postgres::PostgresError;
 pub use payment::vault::{CardKeys, NotACardKey};
 pub use setup::{NotificationSettings, Setup, Template, TemplateSettings};
-pub use store::{Store, StoreError};
+pub use store::{Store, StoreError, StoreFailure};
 
 use provider::Remotes;
 
@@ -89,7 +90,7 @@ impl Activities {
             merchants: Arc::new(merchants::MerchantBook::open(database).await?),
             payments: match (remotes.get(Context::Payment), &setup.payment_store) {
                 (Some(remote), _) => remote,
-                (None, Some(url)) => built_in::payments_at(url, modes).await?,
+                (None, Some(url)) => built_in::payments_at(url, store.failure(), modes).await?,
                 (None, None) => built_in::payments(store, modes).await?,
             },
             vault: Arc::new(setup.card_keys.clone()),

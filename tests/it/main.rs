@@ -4,6 +4,7 @@
 #![allow(clippy::similar_names, reason = "a receiver and what it received")]
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
+mod backup;
 mod bad_input;
 mod cancel;
 mod cards;
@@ -12,6 +13,7 @@ mod contract;
 mod couriers;
 mod crash;
 mod demo;
+mod disk;
 mod faults;
 mod hands;
 mod idempotency;
@@ -25,6 +27,7 @@ mod one_process;
 mod pressure;
 mod proof;
 mod races;
+mod rebuild;
 mod seven_processes;
 mod start;
 mod streams;

@@ -166,6 +166,11 @@ impl Jumun {
         self.process.stop()
     }
 
+    /// Waits until it has ended by itself; its exit code.
+    pub async fn ended(&self) -> Option<i32> {
+        self.process.ended().await
+    }
+
     /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine that jumun started first.
     pub fn signal_engine(&self, signal: &str) {
         let kill = format!("kill -{signal} {}", self.ready.engine_pid);

@@ -26,7 +26,7 @@ pub use fleet::Worker;
 pub use journals::{Journal, Recorder};
 pub use postgres::Scratch;
 pub use process::binary;
-pub use providers::Providers;
+pub use providers::{Provider, Providers};
 pub use receiver::{Received, Receiver};
 pub use setup::Setup;
 pub use shop::{Shop, expect_order, life, preset, variant};

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use api::{BreakerLimits, Limits};
 use serde::de::DeserializeOwned;
 
+use crate::until;
+
 /// How long a process that is not needed any more may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
@@ -64,7 +66,9 @@ impl Process {
         arguments: &[String],
         environment: Vec<(String, String)>,
     ) -> (Self, T) {
-        Self::start_in(arguments, environment, None).await
+        let mut command = Command::new(binary());
+        command.envs(environment);
+        Self::start_by(command, arguments).await
     }
 
     /// The same with its log in a file.
@@ -72,30 +76,24 @@ impl Process {
         arguments: &[String],
         log: Option<File>,
     ) -> (Self, T) {
-        Self::start_in(arguments, settings(), log).await
+        let mut command = Command::new(binary());
+        command.envs(settings()).stderr(log.map_or_else(Stdio::inherit, Stdio::from));
+        Self::start_by(command, arguments).await
     }
 
-    async fn start_in<T: DeserializeOwned + Send + 'static>(
+    /// The same by a command that ends in the binary, to which the arguments are added.
+    pub(crate) async fn start_by<T: DeserializeOwned + Send + 'static>(
+        command: Command,
         arguments: &[String],
-        environment: Vec<(String, String)>,
-        log: Option<File>,
     ) -> (Self, T) {
         let arguments = arguments.to_vec();
-        let log = log.map_or_else(Stdio::inherit, Stdio::from);
-        let start = move || Self::start_blocking(&arguments, environment, log);
-        tokio::task::spawn_blocking(start).await.expect("no panic")
+        tokio::task::spawn_blocking(move || Self::start_blocking(command, &arguments)).await.expect("no panic")
     }
 
-    fn start_blocking<T: DeserializeOwned>(
-        arguments: &[String],
-        environment: Vec<(String, String)>,
-        log: Stdio,
-    ) -> (Self, T) {
-        let mut child = Command::new(binary())
-            .stderr(log)
+    fn start_blocking<T: DeserializeOwned>(mut command: Command, arguments: &[String]) -> (Self, T) {
+        let mut child = command
             .args(arguments)
             .args(["--json", "--until-stdin-closes"])
-            .envs(environment)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -115,6 +113,18 @@ impl Process {
         let mut child = self.0.lock().expect("no panic");
         child.kill().expect("it runs");
         child.wait().expect("it ends");
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.lock().expect("no panic").id()
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub(crate) async fn ended(&self) -> Option<i32> {
+        let ended =
+            until("the process to end", async || self.0.lock().expect("no panic").try_wait().expect("can be asked"));
+        ended.await.code()
     }
 
     /// Asks it to stop, and waits until it has; its exit code.

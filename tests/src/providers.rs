@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Mutex;
 
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 use workflows::Context;
 
-use crate::Scratch;
-use crate::process::Process;
+use crate::process::{Process, binary};
+use crate::{Answer, Scratch};
 
 /// The line of JSON that `jumun provider … --json` prints once it is ready.
 #[derive(Deserialize)]
@@ -104,6 +106,52 @@ impl Providers {
         let store = self.stores.url(context);
         let arguments = ["provider", context.as_str(), "--listen", listen, "--store", &store, "--sandbox"];
         Process::start(&arguments.map(str::to_owned)).await
+    }
+}
+
+/// One provider by itself, to see how it fares. It stops when this is dropped, or when the test process ends.
+pub struct Provider {
+    process: Process,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Provider {
+    pub async fn start(context: &str, store: &str) -> Self {
+        // What a limit on the length of files would otherwise end it by.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(binary());
+        let arguments = ["provider", context, "--listen", "127.0.0.1:0", "--store", store].map(str::to_owned);
+        let (process, Ready { url, .. }) = Process::start_by(command, &arguments).await;
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { process, url, client }
+    }
+
+    /// Asks what its contract has; `None` where nobody answers.
+    pub async fn ask(&self, verb: &str, request: &Value) -> Option<Answer> {
+        let request = self.client.post(format!("{}/v1/{verb}", self.url)).json(request);
+        Answer::read(request.send().await.ok()?).await.ok()
+    }
+
+    /// Lets none of its files become longer than so many bytes: as if the disk were full.
+    pub fn limit_files(&self, bytes: u64) {
+        self.limit(&bytes.to_string());
+    }
+
+    pub fn lift_limit(&self) {
+        self.limit("unlimited");
+    }
+
+    fn limit(&self, fsize: &str) {
+        let id = self.process.id().to_string();
+        // The soft limit alone, so that it can be lifted again.
+        let limited = Command::new("prlimit").args(["--pid", &id, &format!("--fsize={fsize}:")]).status();
+        assert!(limited.expect("prlimit is on PATH: it is in util-linux").success());
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub async fn ended(&self) -> Option<i32> {
+        self.process.ended().await
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod audit;
 pub mod examination;
+pub mod rebuild;
 mod tally;
 mod writer;
 

@@ -14,6 +14,9 @@ use workflows::{Currency, DeliveryState, MerchantId, Order, PaymentState, Status
 use super::{BY_STILLNESS, IS_STUCK, padded};
 use crate::store::{Database, StoreError};
 
+/// How many rows are replaced in one transaction.
+const REPLACED_AT_A_TIME: usize = 500;
+
 /// What appends add to the tallies; negative where orders are no more.
 #[derive(Default)]
 pub(super) struct Changes {
@@ -23,13 +26,13 @@ pub(super) struct Changes {
     takings: BTreeMap<(DateTime<Utc>, MerchantId, &'static str), Taken>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
     orders: i64,
     value: i64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 struct Taken {
     placed: i64,
     revenue: i64,
@@ -97,6 +100,31 @@ impl Changes {
         counts
     }
 
+    /// Makes the stored tallies what these are, which must be the changes by all events of all orders; with `write` false,
+    /// only compares them. How many rows were different: of the tallies, and of the takings.
+    pub(super) async fn replace(&self, database: &Database, write: bool) -> Result<(u64, u64), StoreError> {
+        let tallies = self.tallies.iter().filter_map(|((merchant_id, currency), places)| {
+            let moved: BTreeMap<_, _> = places.iter().filter(|(_, sum)| **sum != Sum::default()).collect();
+            let mut content = json!({ "currency": currency });
+            for (place, sum) in &moved {
+                let (kind, what) = place.split_once('.').expect("a place is a path of two parts");
+                content[kind][what] = json!(sum);
+            }
+            (!moved.is_empty()).then(|| (json!([merchant_id, currency]).to_string(), content))
+        });
+        let takings = self.takings.iter().map(|((hour, merchant_id, currency), taken)| {
+            let mut content = json!(taken);
+            content["hour"] = json!(hour);
+            content["merchant_id"] = json!(merchant_id);
+            content["currency"] = json!(currency);
+            (json!([hour, merchant_id, currency]).to_string(), content)
+        });
+        Ok((
+            replace_rows(database, "tallies", tallies.collect(), write).await?,
+            replace_rows(database, "takings", takings.collect(), write).await?,
+        ))
+    }
+
     /// The statements that make the changes. Their ids are added to `variables`.
     pub(super) fn statements(&self, variables: &mut Value) -> String {
         let mut statements = String::new();
@@ -148,6 +176,61 @@ impl Taken {
         self.revenue += other.revenue;
         self.refunds += other.refunds;
     }
+}
+
+/// Makes the rows of `table` those of `right`, by the JSON of their ids. How many were different.
+async fn replace_rows(
+    database: &Database,
+    table: &'static str,
+    mut right: BTreeMap<String, Value>,
+    write: bool,
+) -> Result<u64, StoreError> {
+    let statement = format!("SELECT *, record::id(id) AS id FROM {table}");
+    let stored: Vec<Value> = database.run(&statement, &Value::Null).await?.read(0)?;
+    let mut changed = Vec::new();
+    for mut row in stored {
+        let id = row.as_object_mut().and_then(|row| row.remove("id")).unwrap_or_default();
+        let right = right.remove(&id.to_string());
+        if right.as_ref().map_or_else(|| is_empty(&row), |right| without_zeros(right) == without_zeros(&row)) {
+            continue;
+        }
+        changed.push(json!({ "id": id, "content": right }));
+    }
+    for (id, content) in right {
+        let id: Value = serde_json::from_str(&id)?;
+        changed.push(json!({ "id": id, "content": content }));
+    }
+    if write {
+        let statements = format!(
+            "BEGIN;
+             FOR $row IN $rows {{
+                 DELETE type::record('{table}', $row.id) RETURN NONE;
+                 IF $row.content != NULL AND $row.content != NONE {{
+                     CREATE type::record('{table}', $row.id) CONTENT $row.content RETURN NONE;
+                 }};
+             }};
+             COMMIT;"
+        );
+        for rows in changed.chunks(REPLACED_AT_A_TIME) {
+            database.run(&statements, &json!({ "rows": rows })).await?;
+        }
+    }
+    Ok(changed.len() as u64)
+}
+
+/// Whether a row of tallies counts nothing.
+fn is_empty(row: &Value) -> bool {
+    let Some(row) = row.as_object() else { return false };
+    row.values().all(|member| member.is_string() || without_zeros(member).is_null() || *member == json!(0))
+}
+
+/// The same without orders and sums of which there are none: they are where orders have been.
+pub(super) fn without_zeros(value: &Value) -> Value {
+    let Some(members) = value.as_object() else { return value.clone() };
+    let members = members.iter().map(|(name, member)| (name.clone(), without_zeros(member)));
+    let members: serde_json::Map<_, _> =
+        members.filter(|(_, member)| !member.is_null() && *member != json!(0)).collect();
+    if members.is_empty() { Value::Null } else { Value::Object(members) }
 }
 
 /// Where an order is counted, as paths in the row of its merchant and currency.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use poem::endpoint::BoxEndpoint;
 use workflows::Context;
 
-use crate::{Modes, NotificationSettings, OpenError, built_in};
+use crate::{Modes, NotificationSettings, OpenError, StoreFailure, built_in};
 
 pub use document::openapi;
 pub(crate) use remote::Remotes;
@@ -30,6 +30,8 @@ pub struct ProviderSetup {
     pub notifications: NotificationSettings,
     /// Whether anybody may make it misbehave.
     pub sandbox: bool,
+    /// Tells where its store cannot be used any more.
+    pub failure: StoreFailure,
 }
 
 /// The context's built-in provider behind its contract.
@@ -42,9 +44,9 @@ pub async fn endpoint(context: Context, setup: &ProviderSetup) -> Result<BoxEndp
         if context != Context::Payment {
             return Err(OpenError::UnsupportedStore { context });
         }
-        (Box::new(built_in::payments_at(&setup.store, &modes).await?), None)
+        (Box::new(built_in::payments_at(&setup.store, &setup.failure, &modes).await?), None)
     } else {
-        let store = built_in::store(&setup.store).await?;
+        let store = built_in::store(&setup.store, &setup.failure).await?;
         let port: Box<dyn Serve> = match context {
             Context::Payment => Box::new(built_in::payments(&store, &modes).await?),
             Context::Stock => Box::new(built_in::stock(&store, &modes).await?),

@@ -29,7 +29,7 @@ use super::*;
 use crate::payment::postgres::tests::Scratch;
 use crate::provider::problem::Problem;
 use crate::provider::remote::Remote;
-use crate::{Activities, Setup, Store};
+use crate::{Activities, Setup, Store, StoreFailure};
 
 /// A provider that is being served on a port of its own.
 struct Provider {
@@ -45,7 +45,8 @@ impl Provider {
     }
 
     async fn over(store: &str, context: Context, sandbox: bool) -> Self {
-        let setup = ProviderSetup { store: store.to_owned(), notifications: settings(), sandbox };
+        let failure = StoreFailure::default();
+        let setup = ProviderSetup { store: store.to_owned(), notifications: settings(), sandbox, failure };
         Self::serving(context, endpoint(context, &setup).await.expect("opens")).await
     }
 
@@ -490,6 +491,7 @@ async fn what_cannot_be_a_place_is_refused() {
         store: "postgres://user:secret@127.0.0.1/stock".to_owned(),
         notifications: settings(),
         sandbox: false,
+        failure: StoreFailure::default(),
     };
     let refused = endpoint(Context::Stock, &postgres).await.err().expect("is refused").to_string();
     assert_eq!(refused, "stock cannot be kept in that kind of store");

@@ -10,7 +10,7 @@ use crate::access::write_secret;
 use crate::lock::{Holder, Lock, LockError};
 
 /// The layout that this jumun reads and writes. A change that an older jumun must not touch makes it greater.
-const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -32,9 +32,23 @@ pub enum DataDirError {
     UnknownFormat { path: PathBuf, source: serde_json::Error },
     #[error("{} holds no card key", .path.display())]
     NoCardKey { path: PathBuf, source: NotACardKey },
+    #[error("there is no jumun's data in {}", .path.display())]
+    Absent { path: PathBuf },
+    #[error(
+        "the restoring of data directory {} was cut short, or goes on; remove the directory and restore it again",
+        .path.display()
+    )]
+    HalfRestored { path: PathBuf },
+    #[error("{} is not empty, and nothing is ever restored over anything", .path.display())]
+    NotEmpty { path: PathBuf },
     #[error("the path of the data directory, {}, is not Unicode", .path.display())]
     NotUnicode { path: PathBuf },
 }
+
+const LOCK_FILE: &str = "jumun.lock";
+const FORMAT_FILE: &str = "format";
+/// Where a backup is laid down before it becomes the contents of the directory.
+const RESTORING: &str = ".restoring";
 
 #[derive(Serialize, Deserialize)]
 struct Format {
@@ -56,8 +70,50 @@ impl DataDir {
         let path = std::path::absolute(path).map_err(|source| unusable(path, source))?;
         std::fs::create_dir_all(&path).map_err(|source| unusable(&path, source))?;
         let lock = lock(&path)?;
+        if path.join(RESTORING).exists() {
+            return Err(DataDirError::HalfRestored { path });
+        }
         check_format(&path)?;
         Ok(Self { path, _lock: lock, temporary: None })
+    }
+
+    /// The same, where jumun has been before.
+    pub fn open_existing(path: &Path) -> Result<Self, DataDirError> {
+        if !path.join(FORMAT_FILE).exists() && !path.join(RESTORING).exists() {
+            return Err(DataDirError::Absent { path: path.to_owned() });
+        }
+        Self::open(path)
+    }
+
+    /// Locks a directory that is absent or empty, and lets `fill` put into another one what then becomes its contents,
+    /// all at once: until everything is in place and on the disk, nobody takes it for a data directory. Where `fill`
+    /// fails, nothing stays behind.
+    pub fn restore<T, E: From<DataDirError>>(path: &Path, fill: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
+        let path = std::path::absolute(path).map_err(|source| unusable(path, source))?;
+        check_empty(&path)?;
+        let made: Vec<PathBuf> = path.ancestors().take_while(|dir| !dir.exists()).map(Path::to_owned).collect();
+        std::fs::create_dir_all(&path).map_err(|source| unusable(&path, source))?;
+        let lock = lock(&path)?;
+        // Somebody else may have been quicker.
+        check_empty(&path)?;
+        let restoring = path.join(RESTORING);
+        let filled = std::fs::create_dir(&restoring)
+            .map_err(|source| unusable(&path, source).into())
+            .and_then(|()| fill(&restoring));
+        let moved = filled.and_then(|filled| {
+            move_up(&restoring, &path).map_err(|source| unusable(&path, source))?;
+            Ok(filled)
+        });
+        if moved.is_err() {
+            // What cannot be removed keeps the directory from being used.
+            let _ = std::fs::remove_dir_all(&restoring);
+            let _ = std::fs::remove_file(path.join(LOCK_FILE));
+            for dir in made {
+                let _ = std::fs::remove_dir(dir);
+            }
+        }
+        drop(lock);
+        moved
     }
 
     /// A fresh directory that is removed in the end.
@@ -104,14 +160,41 @@ fn unusable(path: &Path, source: io::Error) -> DataDirError {
 }
 
 fn lock(dir: &Path) -> Result<Lock, DataDirError> {
-    Lock::take(&dir.join("jumun.lock")).map_err(|error| match error {
+    Lock::take(&dir.join(LOCK_FILE)).map_err(|error| match error {
         LockError::Held(holder) => DataDirError::InUse { path: dir.to_owned(), holder },
         LockError::Unusable(source) => unusable(dir, source),
     })
 }
 
+fn check_empty(dir: &Path) -> Result<(), DataDirError> {
+    let mut entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(unusable(dir, source)),
+    };
+    // The lock's file stays for ever; it says nothing of data.
+    if entries.any(|entry| entry.map_or(true, |entry| entry.file_name() != LOCK_FILE)) {
+        return Err(DataDirError::NotEmpty { path: dir.to_owned() });
+    }
+    Ok(())
+}
+
+/// Moves everything from one directory up into the one that it lies in, and removes the first, which is what makes it
+/// count.
+fn move_up(from: &Path, to: &Path) -> io::Result<()> {
+    let sync = |dir: &Path| std::fs::File::open(dir)?.sync_all();
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::rename(entry.path(), to.join(entry.file_name()))?;
+    }
+    sync(to)?;
+    std::fs::remove_dir(from)?;
+    sync(to)?;
+    to.parent().map_or(Ok(()), sync)
+}
+
 fn check_format(dir: &Path) -> Result<(), DataDirError> {
-    let path = dir.join("format");
+    let path = dir.join(FORMAT_FILE);
     match std::fs::read(&path) {
         Ok(bytes) => {
             let format: Format =
@@ -220,6 +303,65 @@ mod tests {
         std::fs::write(&path, "").expect("writes");
         let error = DataDir::open(&path).expect_err("is a file");
         assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    enum Restoring {
+        #[error(transparent)]
+        DataDir(#[from] DataDirError),
+        #[error("no")]
+        Refused,
+    }
+
+    #[test]
+    fn what_is_restored_is_there_all_at_once() {
+        let above = temporary();
+        let path = above.path().join("a").join("b");
+        let fill = |into: &Path| {
+            assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse { .. })));
+            std::fs::create_dir(into.join("store")).expect("makes");
+            std::fs::write(into.join("format"), "{\"format\":1}").expect("writes");
+            Ok::<_, Restoring>(7)
+        };
+        assert_eq!(DataDir::restore(&path, fill).expect("restores"), 7);
+        let dir = DataDir::open_existing(&path).expect("opens");
+        assert!(dir.path().join("store").is_dir() && !dir.path().join(RESTORING).exists());
+        let again = DataDir::restore(&path, |_| Ok::<_, Restoring>(()));
+        assert!(matches!(again, Err(Restoring::DataDir(DataDirError::NotEmpty { .. }))));
+    }
+
+    #[test]
+    fn what_cannot_be_restored_leaves_nothing_behind() {
+        let above = temporary();
+        let refuse = |into: &Path| {
+            std::fs::write(into.join("format"), "half").expect("writes");
+            Err::<(), _>(Restoring::Refused)
+        };
+        let absent = above.path().join("a").join("b");
+        assert!(matches!(DataDir::restore(&absent, refuse), Err(Restoring::Refused)));
+        assert!(!above.path().join("a").exists());
+        let empty = temporary();
+        assert!(matches!(DataDir::restore(empty.path(), refuse), Err(Restoring::Refused)));
+        assert_eq!(std::fs::read_dir(empty.path()).expect("is there").count(), 0);
+    }
+
+    #[test]
+    fn a_directory_that_was_half_restored_is_not_used() {
+        let dir = temporary();
+        std::fs::create_dir(dir.path().join(RESTORING)).expect("makes");
+        for opened in [DataDir::open(dir.path()), DataDir::open_existing(dir.path())] {
+            assert!(matches!(opened, Err(DataDirError::HalfRestored { .. })));
+        }
+        let restored = DataDir::restore(dir.path(), |_| Ok::<_, Restoring>(()));
+        assert!(matches!(restored, Err(Restoring::DataDir(DataDirError::NotEmpty { .. }))));
+        assert!(!dir.path().join("format").exists());
+    }
+
+    #[test]
+    fn where_jumun_has_never_been_there_is_no_data() {
+        let dir = temporary();
+        assert!(matches!(DataDir::open_existing(dir.path()), Err(DataDirError::Absent { .. })));
+        assert_eq!(std::fs::read_dir(dir.path()).expect("is there").count(), 0);
     }
 
     #[test]

@@ -2,11 +2,14 @@
 //! no rules of its own. The binary is only a call of [`main`].
 
 mod access;
+mod archive;
+mod backup;
 mod config;
 mod data_dir;
 mod demo;
 mod deployments;
 mod doctor;
+mod disk;
 mod engine;
 mod fetch;
 mod identity;
@@ -14,6 +17,7 @@ mod listen;
 mod local;
 mod lock;
 mod provider;
+mod rebuild;
 mod report;
 mod seed;
 mod settings;
@@ -37,12 +41,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::{AccessError, Mint};
 use crate::config::Configuration;
+use backup::{BackupError, BackupSettings, RestoreSettings};
 use data_dir::DataDir;
 use demo::DemoError;
 use deployments::DeploymentsError;
 use doctor::DoctorError;
 use local::LocalError;
 use provider::ProvideError;
+use rebuild::RebuildError;
 use settings::Settings;
 use stop::StopRequests;
 use workflows::Context;
@@ -50,18 +56,27 @@ use workflows::Context;
 const FAILED: u8 = 1;
 const MAKES_NO_SENSE: u8 = 2;
 const CANNOT_START: u8 = 3;
+const CANNOT_WRITE: u8 = 4;
 const EXIT_CODES: &str = "\
 Exit codes:
   0  stopped as asked
   1  failed, or was asked twice to stop and did so at once
   2  the flags, the variables or the configuration file make no sense
   3  could not start here: an address taken, the data directory or a store in use or not to be opened,
-     no engine to be had";
+     a disk that is full or read-only, no engine to be had
+  4  stopped by itself, because the disk has no room left or can be written no more; nothing that was
+     answered is lost, and the next start carries on";
 const TOKEN_EXIT_CODES: &str = "\
 Exit codes:
   0  the token is on standard output
   2  the flags, the variables or the configuration file make no sense
   3  there is no local key, or it cannot be used";
+const DATA_EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  failed, or not everything was as it should be; what it was to write is not there, or as it was
+  2  the flags, the variables or the configuration file make no sense
+  3  not to be done here: the data directory is in use, absent or not empty, or the file exists already";
 const DEMO_EXIT_CODES: &str = "\
 Exit codes:
   0  every order ended as planned: five closed, one cancelled, one rejected
@@ -117,6 +132,15 @@ enum Command {
     /// Look whether all is well: with a running jumun over its API, or with the stores of one that is stopped
     #[command(after_help = DOCTOR_EXIT_CODES)]
     Doctor(doctor::Settings),
+    /// Save everything of a data directory in one file, while no jumun uses it
+    #[command(after_help = DATA_EXIT_CODES)]
+    Backup(BackupSettings),
+    /// Make a data directory of a backup, anywhere, on a directory that is absent or empty
+    #[command(after_help = DATA_EXIT_CODES)]
+    Restore(RestoreSettings),
+    /// Make the orders' views and the dashboard's tallies once more from the events, while no jumun uses them
+    #[command(after_help = DATA_EXIT_CODES)]
+    Rebuild(rebuild::Settings),
     /// Print the description of the API that is also at `/openapi.json`
     Openapi {
         /// That of a provider instead
@@ -140,6 +164,10 @@ enum Failure {
     Deployments(#[from] DeploymentsError),
     #[error(transparent)]
     Doctor(#[from] DoctorError),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
+    Rebuild(#[from] RebuildError),
     #[error("stopped by {0} before the end")]
     Stopped(&'static str),
     #[error("cannot write to standard output, or use the system's threads")]
@@ -153,6 +181,8 @@ impl Failure {
             Self::Provide(error) => error.exit_code(),
             Self::Access(error) => error.exit_code(),
             Self::Doctor(error) => error.exit_code(),
+            Self::Backup(error) => error.exit_code(),
+            Self::Rebuild(error) => error.exit_code(),
             Self::Demo(_) | Self::Deployments(_) | Self::Stopped(_) | Self::System(_) => FAILED,
         }
     }
@@ -170,6 +200,9 @@ pub fn main() -> ExitCode {
         Command::Register(registration) => run_briefly(&registration.asked.log, deployments::register(&registration)),
         Command::Deployments(inventory) => run_briefly(&inventory.asked.log, deployments::run(&inventory)),
         Command::Doctor(settings) => run_doctor(&settings),
+        Command::Backup(settings) => backup::backup(&settings).map_err(Failure::from),
+        Command::Restore(settings) => backup::restore(&settings).map_err(Failure::from),
+        Command::Rebuild(settings) => run_rebuild(&settings),
         Command::Openapi { provider } => openapi(provider),
     };
     match outcome {
@@ -198,6 +231,16 @@ fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
     let store = settings.occupy_store(&configuration)?;
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(provider::run(settings, configuration, &store));
+    // As above.
+    runtime.shutdown_timeout(BACKGROUND_GRACE);
+    Ok(outcome?)
+}
+
+fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
+    start_logging(&settings.log);
+    let dir = rebuild::open_data_dir(settings)?;
+    let runtime = Runtime::new()?;
+    let outcome = runtime.block_on(rebuild::run(settings, &dir));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     Ok(outcome?)

@@ -1,10 +1,11 @@
 //! `jumun local`: engine, store, worker, providers and API in one process and one child. `start` is the story.
 
-use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, iter};
 
-use activities::{Activities, Modes, OpenError, Setup, Store, StoreError};
+use activities::{Activities, Modes, OpenError, Setup, Store, StoreError, StoreFailure};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
@@ -14,6 +15,7 @@ use workflows::Context;
 use crate::access::{self, AccessError};
 use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::disk::{self, Unwritable};
 use crate::engine::{Engine, EngineError, Launch};
 use crate::fetch::{self, FetchError};
 use crate::identity::{Identity, IdentityError};
@@ -63,6 +65,10 @@ pub enum LocalError {
     Access(#[from] AccessError),
     #[error("cannot use the system's signals and threads")]
     System(#[from] io::Error),
+    #[error(transparent)]
+    CannotBegin(Unwritable),
+    #[error("stopped: {0}")]
+    Unwritable(#[from] Unwritable),
     #[error("{0} ended by itself")]
     Ended(Part),
     #[error("asked twice to stop, so stopped at once; the next start carries on")]
@@ -83,7 +89,9 @@ impl LocalError {
             | Self::Identity(_)
             | Self::Store(_)
             | Self::PaymentStore(_)
-            | Self::Open(_) => crate::CANNOT_START,
+            | Self::Open(_)
+            | Self::CannotBegin(_) => crate::CANNOT_START,
+            Self::Unwritable(_) => crate::CANNOT_WRITE,
             _ => crate::FAILED,
         }
     }
@@ -91,11 +99,26 @@ impl LocalError {
 
 /// Takes the data directory, which the caller drops when nothing uses it any more.
 pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
+    if !settings.ephemeral {
+        disk::check(&settings.data_dir, disk::TO_START).map_err(LocalError::CannotBegin)?;
+    }
     Ok(if settings.ephemeral { DataDir::temporary()? } else { DataDir::open(&settings.data_dir)? })
 }
 
 /// Runs until it is asked to stop, or cannot go on.
 pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
+    let outcome = Box::pin(run_on(settings, configuration, dir)).await;
+    match (outcome, disk::check(dir.path(), disk::TO_GO_ON)) {
+        // A disk without room has many symptoms, each of them puzzling by itself.
+        (Err(error), Err(unwritable)) if !matches!(error, LocalError::Unwritable(_)) => {
+            report::error(&error);
+            Err(unwritable.into())
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn run_on(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
     let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
     let running = tokio::select! {
         running = start(settings, configuration, dir) => running?,
@@ -108,6 +131,12 @@ pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDi
         debug!(%error, "nobody reads standard output");
     }
     let outcome = tokio::select! {
+        // First, because the disk is why parts end.
+        biased;
+        unwritable = running.unwritable() => {
+            info!("stopping, because nothing can be written");
+            Err(LocalError::Unwritable(unwritable))
+        }
         part = running.ended() => Err(LocalError::Ended(part)),
         by = requests.next() => {
             info!(by, "stopping; once more stops at once");
@@ -115,8 +144,11 @@ pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDi
         }
     };
     tokio::select! {
-        // Why the engine has ended says more than that it has.
-        stopped = running.stop() => stopped.and(outcome),
+        // Why the engine has ended says more than that it has, and why nothing can be written more than what came of it.
+        stopped = running.stop() => match outcome {
+            Err(LocalError::Unwritable(_)) => outcome,
+            _ => stopped.and(outcome),
+        },
         _ = requests.next() => Err(LocalError::CutShort),
     }
 }
@@ -152,7 +184,8 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     let Configuration { stuck_after, limits, .. } = configuration;
     let engines: Vec<_> = [identity.key()].into_iter().chain(&configuration.identity_keys).cloned().collect();
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
-    let activities = open(dir, payment_store.as_ref(), configuration);
+    let failure = StoreFailure::default();
+    let activities = open(dir, failure.clone(), payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
 
@@ -184,8 +217,10 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
             error!(%error, "the API cannot be served");
         }
     });
+    let payment_dir = payment_store.as_ref().and_then(|store| store.path().map(Path::to_owned));
+    let written = Written { dirs: iter::once(dir.path().to_owned()).chain(payment_dir).collect(), failure };
     let kept = Kept { _reserved: [ingress, admin, node], _payment_store: payment_store, _seeding: seeding };
-    Ok(Running { api, worker, engine, urls, _kept: kept })
+    Ok(Running { api, worker, engine, urls, written, _kept: kept })
 }
 
 /// The store of payments that has a place of its own, unless payment is another process.
@@ -196,13 +231,14 @@ pub fn payment_store(configuration: &Configuration) -> Result<Option<OccupiedSto
 
 async fn open(
     dir: &DataDir,
+    failure: StoreFailure,
     payment_store: Option<&OccupiedStore>,
     configuration: Configuration,
 ) -> Result<Activities, LocalError> {
     let Configuration { providers, notifications, card_keys, .. } = configuration;
     let setup = Setup {
         card_keys: card_keys.map_or_else(|| dir.card_keys(), Ok)?,
-        store: Store::open(&dir.store_url()?).await?,
+        store: Store::open_with(&dir.store_url()?, failure).await?,
         payment_store: payment_store.map(|store| store.address().to_owned()),
         remote: providers.into_iter().map(|(context, url)| (context, url.to_string())).collect(),
         notifications,
@@ -243,7 +279,14 @@ pub struct Running {
     worker: Serving,
     engine: Engine,
     urls: Urls,
+    written: Written,
     _kept: Kept,
+}
+
+/// What has to be written for orders to go on.
+struct Written {
+    dirs: Vec<PathBuf>,
+    failure: StoreFailure,
 }
 
 /// What is only there to be held.
@@ -282,6 +325,11 @@ impl Running {
             () = self.worker.ended.cancelled() => Part::Worker,
             () = self.engine.ended() => Part::Engine,
         }
+    }
+
+    /// Returns when the data can be written no more.
+    pub async fn unwritable(&self) -> Unwritable {
+        disk::unwritable(&self.written.dirs, &self.written.failure).await
     }
 
     /// In the order in which they need each other.

@@ -3,17 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use activities::OpenError;
 use activities::provider::ProviderSetup;
+use activities::{OpenError, StoreFailure};
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 use workflows::Context;
 
 use crate::config::{Configuration, InvalidConfiguration};
+use crate::disk::{self, Unwritable};
 use crate::listen::{self, ListenError, Listener};
 use crate::report::{self, ProviderReady};
 use crate::settings::DEFAULT_LOG;
@@ -90,6 +91,10 @@ pub enum ProvideError {
     System(#[from] io::Error),
     #[error("cannot serve any more")]
     Serve(#[source] io::Error),
+    #[error(transparent)]
+    CannotBegin(Unwritable),
+    #[error("stopped: {0}")]
+    Unwritable(#[from] Unwritable),
     #[error("it ended by itself")]
     Ended,
     #[error("asked twice to stop, so stopped at once")]
@@ -101,7 +106,8 @@ impl ProvideError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) | Self::NotInPostgres(_) => crate::MAKES_NO_SENSE,
-            Self::Listen(_) | Self::Store(_) | Self::Open { .. } => crate::CANNOT_START,
+            Self::Listen(_) | Self::Store(_) | Self::Open { .. } | Self::CannotBegin(_) => crate::CANNOT_START,
+            Self::Unwritable(_) => crate::CANNOT_WRITE,
             Self::System(_) | Self::Serve(_) | Self::Ended | Self::CutShort => crate::FAILED,
         }
     }
@@ -139,7 +145,10 @@ pub async fn run(settings: &Settings, configuration: Configuration, store: &Occu
         store: store.address().to_owned(),
         notifications: configuration.notifications,
         sandbox: settings.sandbox,
+        failure: StoreFailure::default(),
     };
+    let written: Vec<_> = store.path().map(Path::to_owned).into_iter().collect();
+    written.iter().try_for_each(|dir| disk::check(dir, disk::TO_GO_ON)).map_err(ProvideError::CannotBegin)?;
     let endpoint = tokio::select! {
         opened = activities::provider::endpoint(context, &setup) => {
             opened.map_err(|cause| ProvideError::Open { store: store.url().clone(), cause })?
@@ -157,13 +166,20 @@ pub async fn run(settings: &Settings, configuration: Configuration, store: &Occu
     if let Err(error) = report::provider_ready(&ready, settings.json) {
         debug!(%error, "nobody reads standard output");
     }
-    tokio::select! {
+    let outcome = tokio::select! {
+        unwritable = disk::unwritable(&written, &setup.failure) => {
+            info!("stopping, because nothing can be written");
+            Err(ProvideError::Unwritable(unwritable))
+        }
         served = &mut serving => return served.map_err(ProvideError::Serve).and(Err(ProvideError::Ended)),
-        by = requests.next() => info!(by, "stopping; once more stops at once"),
-    }
+        by = requests.next() => {
+            info!(by, "stopping; once more stops at once");
+            Ok(())
+        }
+    };
     stop.cancel();
     tokio::select! {
-        served = serving => served.map_err(ProvideError::Serve),
+        served = serving => outcome.and(served.map_err(ProvideError::Serve)),
         _ = requests.next() => Err(ProvideError::CutShort),
     }
 }

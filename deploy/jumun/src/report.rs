@@ -137,6 +137,21 @@ pub fn data(text: &str, value: &impl Serialize, json: bool) -> io::Result<()> {
     out.flush()
 }
 
+/// A number of bytes, for people.
+pub struct Size(pub u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self(bytes) = self;
+        let (kib, mib) = (1024, 1024 * 1024);
+        match bytes {
+            0..1024 => write!(f, "{bytes} bytes"),
+            1024..1_048_576 => write!(f, "{} KiB", bytes.div_ceil(kib)),
+            _ => write!(f, "{}.{} MiB", bytes / mib, bytes % mib * 10 / mib),
+        }
+    }
+}
+
 /// A line about what goes on.
 pub fn progress(line: impl Display) {
     // Nobody is left to be told that nobody listens.
@@ -174,6 +189,12 @@ mod tests {
             engine_pid: Some(2),
             keeps_data: true,
         }
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let shown = [0, 1_023, 1_024, 1_025, 1_048_576, 1_600_000].map(|bytes| Size(bytes).to_string());
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1 KiB", "2 KiB", "1.0 MiB", "1.5 MiB"]);
     }
 
     #[test]

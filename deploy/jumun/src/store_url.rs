@@ -53,7 +53,7 @@ impl StoreUrl {
     /// directories above it are made, and the file `PATH.lock` beside it is locked.
     pub fn occupy(&self) -> Result<OccupiedStore, StoreUrlError> {
         if !self.is_on_disk() {
-            return Ok(OccupiedStore { url: Self(self.0.clone()), _lock: None });
+            return Ok(OccupiedStore { url: Self(self.0.clone()), path: None, _lock: None });
         }
         let (_, rest) = self.parts();
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
@@ -69,9 +69,9 @@ impl StoreUrl {
             LockError::Held(holder) => StoreUrlError::InUse { path: path.clone(), holder },
             LockError::Unusable(source) => unusable(&path)(source),
         })?;
-        let path = path.to_str().ok_or_else(|| StoreUrlError::NotUnicode { path: path.clone() })?;
+        let text = path.to_str().ok_or_else(|| StoreUrlError::NotUnicode { path: path.clone() })?;
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        Ok(OccupiedStore { url: Self(format!("{EMBEDDED}://{path}{query}")), _lock: Some(lock) })
+        Ok(OccupiedStore { url: Self(format!("{EMBEDDED}://{text}{query}")), path: Some(path), _lock: Some(lock) })
     }
 }
 
@@ -106,6 +106,7 @@ impl fmt::Debug for StoreUrl {
 #[derive(Debug)]
 pub struct OccupiedStore {
     url: StoreUrl,
+    path: Option<PathBuf>,
     _lock: Option<Lock>,
 }
 
@@ -113,6 +114,11 @@ impl OccupiedStore {
     /// The whole address, with all that it takes to open the store.
     pub fn address(&self) -> &str {
         &self.url.0
+    }
+
+    /// Where it lies on this machine's disk, if it does.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
     }
 
     /// The address for people.
