@@ -56,6 +56,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
             break answer;
         }
         placed += 1;
+        assert!(placed < 1000, "no end to it");
     };
     refused.is_problem(429, "too-many-requests");
     assert_eq!((refused.header("retry-after"), world.state.placed()), (Some("1"), placed));

@@ -12,8 +12,8 @@ use clap::Parser;
 use futures::StreamExt;
 use futures::stream::iter;
 use reqwest::{Client, Method};
-use serde_json::{Value, json};
-use tests::{Jumun, Shop, expect_order, until};
+use serde_json::Value;
+use tests::{Jumun, Shop, expect_order};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
 
@@ -23,6 +23,7 @@ const OVERLOAD: u32 = 3;
 const WORKERS: usize = 32;
 /// How many of the acknowledged orders are looked after at a time, afterwards.
 const AUDITORS: usize = 8;
+const PILE_GONE_WITHIN: Duration = Duration::from_mins(10);
 const READ_EVERY: Duration = Duration::from_millis(100);
 /// Everything is as ever once so many in a row are placed in no more than so many times what one takes at rest.
 const IN_A_ROW: u32 = 5;
@@ -131,13 +132,7 @@ async fn sustainable(settings: &Settings) -> (Duration, f64) {
         });
     }
     let placed: u32 = workers.join_all().await.into_iter().sum();
-    let dashboard = format!("/v1/dashboard?merchant_id={}", shop.merchant_id);
-    until("all of them to be with the courier", async || {
-        let statuses = jumun.get(&dashboard).await.ok()["statuses"].clone();
-        let arrived = |tally: &Value| matches!(tally["status"].as_str(), Some("in_delivery" | "rejected"));
-        statuses.as_array()?.iter().all(arrived).then_some(())
-    })
-    .await;
+    all_with_the_courier(&shop).await;
     (quantile(&mut alone, 0.5), f64::from(placed) / began.elapsed().as_secs_f64())
 }
 
@@ -242,14 +237,28 @@ async fn normal_again(
     (since - over, slowest, placed)
 }
 
+/// Waits until every order is with the courier, or rejected. They may have piled up, so that takes a while.
+async fn all_with_the_courier(shop: &Shop<'_>) {
+    let dashboard = format!("/v1/dashboard?merchant_id={}", shop.merchant_id);
+    let began = Instant::now();
+    loop {
+        let statuses = shop.jumun.get(&dashboard).await.ok()["statuses"].clone();
+        let arrived = |tally: &Value| matches!(tally["status"].as_str(), Some("in_delivery" | "rejected"));
+        if statuses.as_array().is_some_and(|statuses| statuses.iter().all(arrived)) {
+            return;
+        }
+        assert!(began.elapsed() < PILE_GONE_WITHIN, "they do not arrive: {statuses}");
+        sleep(READ_EVERY).await;
+    }
+}
+
 /// Every acknowledged order ends as it should, and there are no others.
 async fn audit(shop: &Shop<'_>, acknowledged: &[String], later: Vec<String>) {
+    let began = Instant::now();
+    all_with_the_courier(shop).await;
+    println!("The last acknowledged order was with the courier {:.1} s later.", began.elapsed().as_secs_f64());
     let ended = iter(acknowledged.iter().chain(&later)).map(async |id| {
-        let order = until("an order to be decided", async || {
-            let order = shop.jumun.order(id).await;
-            matches!(order["status"].as_str(), Some("in_delivery" | "rejected")).then_some(order)
-        })
-        .await;
+        let order = shop.jumun.order(id).await;
         if order["status"] == "in_delivery" {
             shop.jumun.ask(id, "complete-delivery").await;
             assert_eq!(shop.jumun.entries(id).await, ["charge"], "{id}");
@@ -267,7 +276,6 @@ async fn audit(shop: &Shop<'_>, acknowledged: &[String], later: Vec<String>) {
         ended.len(),
         usize::try_from(all).expect("positive") - ended.len()
     );
-    assert_eq!(json!(tallies.len()), 1, "{tallies:#?}");
 }
 
 fn report(who: &str, samples: Vec<Sample>) {
