@@ -399,7 +399,12 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
             Fact::OrderPaid,
             Fact::StockCommitted,
         ]),
-        Fate::Rejected(rejection) => facts.push(Fact::OrderRejected { rejection }),
+        Fate::Rejected(rejection) => {
+            if let Rejection::PaymentDeclined { reason } = &rejection {
+                facts.push(Fact::PaymentDeclined { payment_id: id.payment(), reason: reason.clone() });
+            }
+            facts.push(Fact::OrderRejected { rejection });
+        }
         Fate::Waits => {}
         Fate::Fails => return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
         Fate::Hangs => std::future::pending().await,

@@ -153,7 +153,8 @@ pub(crate) async fn authenticated<E: Endpoint<Output = Response>>(
     next.call(request).await
 }
 
-fn is_protected(path: &str) -> bool {
+/// Whether it is under `/v1`.
+pub(crate) fn is_protected(path: &str) -> bool {
     path.trim_start_matches('/').split('/').next() == Some("v1")
 }
 

@@ -144,3 +144,31 @@ fn refused(pressure: &Pressure, who: &'static str, left: &Left) -> poem::Error {
 fn principal(request: &Request) -> Option<Principal> {
     request.extensions().get::<Caller>().map(|caller| Principal(caller.name()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn whoever_has_not_asked_for_a_while_is_forgotten() {
+        let often = NonZeroU32::new(50).expect("is not zero");
+        let rates = Rates::new(Limits { requests_per_second: often, burst: NonZeroU32::MIN, ..Limits::default() });
+        let principals: Vec<_> = (0..1000).map(|n| Principal(n.to_string())).collect();
+        for principal in &principals {
+            assert!(rates.take(&rates.principals, principal).is_ok());
+        }
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !rates.principals.is_empty() {
+            assert!(Instant::now() < deadline, "{} are left", rates.principals.len());
+            rates.forget_the_idle();
+        }
+        // But not before.
+        let rates = Rates::new(Limits { requests_per_second: NonZeroU32::MIN, ..Limits::default() });
+        assert!(rates.take(&rates.principals, &principals[0]).is_ok());
+        rates.forget_the_idle();
+        assert_eq!(rates.principals.len(), 1);
+    }
+}

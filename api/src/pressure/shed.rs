@@ -5,6 +5,7 @@ use std::sync::Arc;
 use poem::{Endpoint, Request, Response};
 
 use super::Pressure;
+use crate::access::is_protected;
 use crate::kind::Kind;
 use crate::problem::Problem;
 
@@ -23,13 +24,8 @@ pub(crate) async fn shed<E: Endpoint<Output = Response>>(
             Problem::new(Kind::HeadTooLarge, "The URL and headers may have 16 KiB, in 64 headers at most.").into()
         );
     }
-    let _slot = if is_v1(&request) { Some(pressure.request()?) } else { None };
+    let _slot = if is_protected(request.uri().path()) { Some(pressure.request()?) } else { None };
     next.call(request).await
-}
-
-/// Whether the request is for what callers are here for.
-pub(super) fn is_v1(request: &Request) -> bool {
-    request.uri().path().starts_with("/v1")
 }
 
 fn head_size(request: &Request) -> usize {

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use workflows::order::{Fact, Rejection};
 use workflows::{Context, OrderId, Role, Sku, Step};
 
-use crate::testing::{Answer, Fate, State, World, deps, order, request, token, unlimited};
+use crate::testing::{Answer, Fate, State, World, deps, order, request, request_as, token, unlimited};
 use crate::{BreakerLimits, Deps, Limits, serve};
 
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -56,6 +56,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
             break answer;
         }
         placed += 1;
+        assert!(placed < 1000, "no end to it");
     };
     refused.is_problem(429, "too-many-requests");
     assert_eq!((refused.header("retry-after"), world.state.placed()), (Some("1"), placed));
@@ -65,7 +66,33 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
         assert_eq!((answer.status.as_u16(), answer.header("ratelimit")), (200, None), "{open}");
     }
     assert_eq!(metric(&world, "jumun_rate_limited_total{who=\"principal\"}").await, Some(1.0));
-    until("the bucket to fill", async || world.get("/v1/orders").await.status == 200).await;
+    // Another role of the same name, and another customer, are others.
+    assert_eq!(world.get("/v1/lifecycles").await.status, 200);
+    let other = request_as(&token(Role::Customer, "lee"), Method::GET, "/v1/lifecycles").finish();
+    assert_eq!(world.send(other).await.status, 200);
+    until("the bucket to fill", async || world.post("/v1/orders", &[], order()).await.status == 201).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_bad_tokens_from_one_address_is_told_to_slow_down() {
+    let few = NonZeroU32::new(5).expect("is not zero");
+    let address = serving(Limits { requests_per_second: NonZeroU32::MIN, burst: few, ..unlimited() }).await;
+    let ask = async |token: &str| {
+        let head = format!("GET /v1/lifecycles HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        exchange(&mut connect(address).await, &head).await
+    };
+    let mut refused = 0;
+    let last = loop {
+        let answer = ask("a.b.c").await;
+        if !answer.starts_with("HTTP/1.1 401") {
+            break answer;
+        }
+        refused += 1;
+        assert!(refused < 1000, "no end to it");
+    };
+    assert!(last.starts_with("HTTP/1.1 429") && last.contains("retry-after: 1") && refused >= 5, "{last}");
+    // Others may come from there, too.
+    assert!(ask(&token(Role::Customer, "kim")).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]

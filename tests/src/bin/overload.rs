@@ -3,27 +3,31 @@
 //!
 //! `cargo build --workspace --bins && target/debug/overload`
 
-#![allow(clippy::missing_panics_doc, reason = "a panic is how it fails")]
-
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::StreamExt;
 use futures::stream::iter;
-use reqwest::{Client, Method};
+use reqwest::Method;
 use serde_json::{Value, json};
-use tests::{Jumun, Shop, expect_order, until};
+use tests::{Jumun, Shop, expect_order};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until};
+use workflows::Role;
 
 /// How much more is offered than can be taken.
 const OVERLOAD: u32 = 3;
 /// How many wait for an answer at a time while it is found out how much can be taken.
 const WORKERS: usize = 32;
 /// How many of the acknowledged orders are looked after at a time, afterwards.
-const AUDITORS: usize = 8;
+const AUDITORS: usize = 16;
+/// So many that none of them asks too often, where it is not the point that somebody does.
+const CROWD: usize = 200;
 const READ_EVERY: Duration = Duration::from_millis(100);
+/// How long orders that have piled up may take to be brought on their way.
+const PILE_GONE_WITHIN: Duration = Duration::from_mins(10);
 /// Everything is as ever once so many in a row are placed in no more than so many times what one takes at rest.
 const IN_A_ROW: u32 = 5;
 const AS_EVER: u32 = 3;
@@ -42,46 +46,43 @@ struct Settings {
     callers: usize,
 }
 
-/// Who asks, over connections of their own.
+/// Who asks.
 #[derive(Clone)]
 struct Caller {
-    client: Client,
+    client: reqwest::Client,
     api: String,
-    token: Option<String>,
+    token: String,
 }
 
 /// What became of one request.
 struct Sample {
     status: u16,
     took: Duration,
-    retry_after: bool,
+    says_when: bool,
     body: Value,
 }
 
 impl Caller {
-    fn new(jumun: &Jumun) -> Self {
-        let client = Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
-        Self { client, api: jumun.ready.api.clone(), token: None }
-    }
-
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Sample {
-        let mut request = self.client.request(method, format!("{}{path}", self.api));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.client.request(method, format!("{}{path}", self.api)).bearer_auth(&self.token);
         if let Some(body) = body {
             request = request.json(body);
         }
         let began = Instant::now();
-        let answer = request.send().await;
-        let (status, retry_after, body) = match answer {
+        let (status, says_when, body) = match request.send().await {
             Ok(answer) => {
-                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-                (status, headers.contains_key("retry-after"), answer.json().await.unwrap_or(Value::Null))
+                let (status, says_when) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+                (status, says_when, answer.json().await.unwrap_or(Value::Null))
             }
             Err(_) => (0, false, Value::Null),
         };
-        Sample { status, took: began.elapsed(), retry_after, body }
+        Sample { status, took: began.elapsed(), says_when, body }
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let sample = self.ask(Method::GET, path, None).await;
+        assert_eq!(sample.status, 200, "{path}: {}", sample.body);
+        sample.body
     }
 
     async fn place(&self, order: &Value) -> Sample {
@@ -89,11 +90,33 @@ impl Caller {
     }
 }
 
+/// Many of one role, who take turns.
+struct Crowd {
+    callers: Vec<Caller>,
+    turns: AtomicUsize,
+}
+
+impl Crowd {
+    fn new(jumun: &Jumun, role: Role, name: &str, size: usize) -> Arc<Self> {
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().expect("a client");
+        let caller = |n| Caller {
+            client: client.clone(),
+            api: jumun.ready.api.clone(),
+            token: jumun.token(role, &format!("{name}-{n}"), None),
+        };
+        Arc::new(Self { callers: (0..size).map(caller).collect(), turns: AtomicUsize::new(0) })
+    }
+
+    fn next(&self) -> &Caller {
+        &self.callers[self.turns.fetch_add(1, Ordering::Relaxed) % self.callers.len()]
+    }
+}
+
 #[tokio::main]
 async fn main() {
     let settings = Settings::parse();
     let (rest, rate) = sustainable(&settings).await;
-    println!("One order at rest: {} ms. Sustainable: {rate:.0} orders a second, all the way to the courier.", ms(rest));
+    println!("One order at rest: {}. Sustainable: {rate:.0} orders a second, all the way to the courier.", ms(rest));
     overload(&settings, rest, rate).await;
 }
 
@@ -104,23 +127,23 @@ async fn shop(jumun: &Jumun) -> Shop<'_> {
     shop
 }
 
-/// How long one order takes at rest; and how many orders a second get all the way to the courier, as fast as they are
-/// taken one after another by a few.
+/// How long one order takes at rest; and how many a second get all the way to the courier, as fast as they are taken from
+/// a few who wait for each.
 async fn sustainable(settings: &Settings) -> (Duration, f64) {
     let jumun = Jumun::ephemeral().await;
     let shop = shop(&jumun).await;
     let order = Arc::new(shop.request("tok_ok", 1));
-    let caller = Caller::new(&jumun);
+    let customers = Crowd::new(&jumun, Role::Customer, "customer", WORKERS);
     let mut alone = Vec::new();
     for _ in 0..30 {
-        let sample = caller.place(&order).await;
+        let sample = customers.next().place(&order).await;
         assert_eq!(sample.status, 201, "{}", sample.body);
         alone.push(sample);
     }
     let began = Instant::now();
     let end = began + Duration::from_secs(settings.warm_up.into());
     let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
+    for caller in &customers.callers {
         let (caller, order) = (caller.clone(), order.clone());
         workers.spawn(async move {
             let mut placed: u32 = 0;
@@ -131,161 +154,158 @@ async fn sustainable(settings: &Settings) -> (Duration, f64) {
         });
     }
     let placed: u32 = workers.join_all().await.into_iter().sum();
-    let dashboard = format!("/v1/dashboard?merchant_id={}", shop.merchant_id);
-    until("all of them to be with the courier", async || {
-        let statuses = jumun.get(&dashboard).await.ok()["statuses"].clone();
-        let arrived = |tally: &Value| matches!(tally["status"].as_str(), Some("in_delivery" | "rejected"));
-        statuses.as_array()?.iter().all(arrived).then_some(())
-    })
-    .await;
+    all_on_their_way(&shop, &Crowd::new(&jumun, Role::Operator, "operator", 1)).await;
     (quantile(&mut alone, 0.5), f64::from(placed) / began.elapsed().as_secs_f64())
 }
 
 async fn overload(settings: &Settings, rest: Duration, rate: f64) {
-    // A caller may send a quarter of what can be taken.
+    // Each may send a quarter of what can be taken.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rates are small and positive")]
     let fair = (rate / 4.0).ceil() as u32;
     let (rate_limit, burst) = (fair.to_string(), (fair * 2).to_string());
     let jumun = Jumun::limited(&[("REQUESTS_PER_SECOND", &rate_limit), ("BURST", &burst)]).await;
     let shop = shop(&jumun).await;
     let order = Arc::new(shop.request("tok_ok", 1));
-    let modest: Vec<_> = (0..settings.callers).map(|_| Caller::new(&jumun)).collect();
-    let greedy = Caller::new(&jumun);
+    let modest = Crowd::new(&jumun, Role::Customer, "modest", settings.callers);
+    let greedy = Crowd::new(&jumun, Role::Customer, "greedy", 1);
+    let operators = Crowd::new(&jumun, Role::Operator, "operator", CROWD);
 
     // In an open loop: what is offered does not wait for what is answered.
     let (began, pause) = (Instant::now(), Duration::from_secs_f64(1.0 / (rate * f64::from(OVERLOAD))));
     let end = began + Duration::from_secs(settings.seconds.into());
-    let reading = tokio::spawn(read(Caller::new(&jumun), end));
-    let (mut ours, mut theirs) = (JoinSet::new(), JoinSet::new());
+    let reading = tokio::spawn(read(operators.clone(), end));
+    let (mut many, mut one) = (JoinSet::new(), JoinSet::new());
     for n in 0_u32.. {
         let at = began + pause * n;
         if at >= end {
             break;
         }
         sleep_until(at.into()).await;
-        let order = order.clone();
-        if n % 2 == 0 {
-            let caller = modest[n as usize / 2 % modest.len()].clone();
-            ours.spawn(async move { caller.place(&order).await });
-        } else {
-            let caller = greedy.clone();
-            theirs.spawn(async move { caller.place(&order).await });
-        }
+        let (order, who, whose) =
+            if n % 2 == 0 { (order.clone(), &modest, &mut many) } else { (order.clone(), &greedy, &mut one) };
+        let caller = who.next().clone();
+        whose.spawn(async move { caller.place(&order).await });
     }
     let over = Instant::now();
-    let normal = normal_again(&Caller::new(&jumun), &order, rest, over).await;
-    let (ours, theirs) = (ours.join_all().await, theirs.join_all().await);
+    let later = Crowd::new(&jumun, Role::Customer, "later", CROWD);
+    let (recovered, placed_later) = as_ever(&later, &order, rest, over).await;
+    let (many, one) = (many.join_all().await, one.join_all().await);
     let mut reads = reading.await.expect("no panic");
 
     println!(
-        "\nOffered for {} s: {:.0} orders a second, one half by {} callers, the other by one; each may send {fair}.\n",
+        "\nOffered for {} s: {:.0} orders a second, one half by {} customers, the other by one; each may send {fair}.\n",
         settings.seconds,
         rate * f64::from(OVERLOAD),
         settings.callers
     );
-    println!("| | requests | p50 | p99 | longest |\n| --- | --- | --- | --- | --- |");
-    let acknowledged: Vec<String> =
-        ours.iter().chain(&theirs).filter(|sample| matches!(sample.status, 201 | 202)).map(order_of).collect();
-    assert!(
-        ours.iter().chain(&theirs).filter(|sample| matches!(sample.status, 429 | 503)).all(|sample| sample.retry_after)
-    );
-    report("of the many", ours);
-    report("of the greedy one", theirs);
-    println!("{}", row("orders read meanwhile: 200", &mut reads));
-    println!(
-        "\nAs ever again {:.1} s after the end: {IN_A_ROW} in a row placed in {} ms each.",
-        normal.0.as_secs_f64(),
-        ms(normal.1)
-    );
-    audit(&shop, &acknowledged, normal.2).await;
+    println!("| | requests | half within | 99 of 100 within | longest |\n| --- | --- | --- | --- | --- |");
+    let mut acknowledged: Vec<String> =
+        many.iter().chain(&one).filter(|sample| matches!(sample.status, 201 | 202)).map(order_of).collect();
+    acknowledged.extend(placed_later);
+    let mut turned_away = many.iter().chain(&one).filter(|sample| matches!(sample.status, 429 | 503));
+    assert!(turned_away.all(|sample| sample.says_when), "who is turned away is told when to come back");
+    report("orders of the many", many);
+    report("orders of the one", one);
+    report("lists read meanwhile", std::mem::take(&mut reads));
+    println!("\nPlaced as ever {:.1} s after the end.", recovered.as_secs_f64());
+    audit(&jumun, &shop, &operators, acknowledged).await;
 }
 
 fn order_of(sample: &Sample) -> String {
     expect_order(&sample.body)
 }
 
-/// Reads the list of orders until then. That it is answered is what counts.
-async fn read(caller: Caller, end: Instant) -> Vec<Sample> {
+/// Reads the list of orders until then.
+async fn read(operators: Arc<Crowd>, end: Instant) -> Vec<Sample> {
     let mut reads = Vec::new();
     while Instant::now() < end {
-        reads.push(caller.ask(Method::GET, "/v1/orders?limit=20", None).await);
+        reads.push(operators.next().ask(Method::GET, "/v1/orders?limit=20", None).await);
         sleep(READ_EVERY).await;
     }
-    let refused = reads.iter().filter(|read| read.status != 200).count();
-    assert_eq!(refused, 0, "reading was refused");
     reads
 }
 
-/// How long after `over` orders are placed as they are at rest; how long the slowest of them took; and how many that was.
-async fn normal_again(
-    caller: &Caller,
-    order: &Value,
-    rest: Duration,
-    over: Instant,
-) -> (Duration, Duration, Vec<String>) {
-    let (mut in_a_row, mut since, mut slowest, mut placed) = (0, over, Duration::ZERO, Vec::new());
+/// How long after `over` orders are placed as they are at rest, and which were placed to find that out.
+async fn as_ever(later: &Crowd, order: &Value, rest: Duration, over: Instant) -> (Duration, Vec<String>) {
+    let (mut in_a_row, mut since, mut placed) = (0, over, Vec::new());
     while in_a_row < IN_A_ROW {
-        assert!(over.elapsed() < Duration::from_mins(2), "it does not recover");
+        assert!(over.elapsed() < PILE_GONE_WITHIN, "it does not recover");
         let began = Instant::now();
-        let sample = caller.place(order).await;
+        let sample = later.next().place(order).await;
         if matches!(sample.status, 201 | 202) {
             placed.push(order_of(&sample));
         }
         if sample.status == 201 && sample.took <= rest * AS_EVER {
             (since, in_a_row) = (if in_a_row == 0 { began } else { since }, in_a_row + 1);
-            slowest = slowest.max(sample.took);
         } else {
-            (in_a_row, slowest) = (0, Duration::ZERO);
-            sleep(Duration::from_millis(100)).await;
+            in_a_row = 0;
+            sleep(READ_EVERY).await;
         }
     }
-    (since - over, slowest, placed)
+    (since - over, placed)
+}
+
+/// Waits until every order is with the courier, or rejected.
+async fn all_on_their_way(shop: &Shop<'_>, operators: &Crowd) {
+    let dashboard = format!("/v1/dashboard?merchant_id={}", shop.merchant_id);
+    let began = Instant::now();
+    loop {
+        let statuses = operators.next().get(&dashboard).await["statuses"].clone();
+        let arrived = |tally: &Value| matches!(tally["status"].as_str(), Some("in_delivery" | "rejected"));
+        if statuses.as_array().is_some_and(|statuses| statuses.iter().all(arrived)) {
+            return;
+        }
+        assert!(began.elapsed() < PILE_GONE_WITHIN, "they do not arrive: {statuses}");
+        sleep(READ_EVERY).await;
+    }
 }
 
 /// Every acknowledged order ends as it should, and there are no others.
-async fn audit(shop: &Shop<'_>, acknowledged: &[String], later: Vec<String>) {
-    let ended = iter(acknowledged.iter().chain(&later)).map(async |id| {
-        let order = until("an order to be decided", async || {
-            let order = shop.jumun.order(id).await;
-            matches!(order["status"].as_str(), Some("in_delivery" | "rejected")).then_some(order)
-        })
-        .await;
-        if order["status"] == "in_delivery" {
-            shop.jumun.ask(id, "complete-delivery").await;
-            assert_eq!(shop.jumun.entries(id).await, ["charge"], "{id}");
+async fn audit(jumun: &Jumun, shop: &Shop<'_>, operators: &Crowd, acknowledged: Vec<String>) {
+    let began = Instant::now();
+    all_on_their_way(shop, operators).await;
+    println!("All that was acknowledged was with the courier {:.1} s later.", began.elapsed().as_secs_f64());
+    let couriers = Crowd::new(jumun, Role::Courier, "courier", CROWD);
+    let (operators, couriers) = (&operators, &couriers);
+    let ended = iter(&acknowledged).map(async |id| {
+        let order = operators.next().get(&format!("/v1/orders/{id}")).await;
+        let payments = operators.next().get(&format!("/v1/payments?order_id={id}")).await;
+        let entries = payments["items"][0]["entries"].as_array().map_or(0, Vec::len);
+        if order["status"] == "rejected" {
+            assert_eq!(entries, 0, "rejected and charged: {payments}");
+            return false;
         }
-        shop.jumun.settles(id).await;
-        order["status"] == "in_delivery"
+        let path = format!("/v1/orders/{id}/complete-delivery");
+        let closed = couriers.next().ask(Method::POST, &path, None).await;
+        assert_eq!((&closed.body["status"], entries), (&json!("closed"), 1), "{id}: {}, {payments}", closed.body);
+        true
     });
     let ended: Vec<bool> = ended.buffer_unordered(AUDITORS).collect().await;
     let closed = ended.iter().filter(|closed| **closed).count();
-    let dashboard = shop.jumun.get(&format!("/v1/dashboard?merchant_id={}", shop.merchant_id)).await.ok();
-    let tallies = dashboard["statuses"].as_array().expect("a list");
-    let all: i64 = tallies.iter().filter_map(|tally| tally["orders"].as_i64()).sum();
+    let dashboard = operators.next().get(&format!("/v1/dashboard?merchant_id={}", shop.merchant_id)).await;
+    let orders = |status: &str| {
+        let tallies = dashboard["statuses"].as_array().into_iter().flatten();
+        tallies.filter(|tally| tally["status"] == status).filter_map(|tally| tally["orders"].as_u64()).sum::<u64>()
+    };
     println!(
-        "Acknowledged: {}; closed: {closed}, charged once each; orders that nobody was told of: {}.",
+        "{} orders were acknowledged; {closed} of them are closed and charged once, {} were rejected and charged nothing.",
         ended.len(),
-        usize::try_from(all).expect("positive") - ended.len()
+        ended.len() - closed
     );
-    assert_eq!(json!(tallies.len()), 1, "{tallies:#?}");
+    println!("The shop has {} closed orders and {} that were rejected.", orders("closed"), orders("rejected"));
+    assert_eq!(orders("closed"), closed as u64, "an order that nobody was told of");
 }
 
-fn report(who: &str, samples: Vec<Sample>) {
+fn report(what: &str, mut samples: Vec<Sample>) {
     let mut statuses: Vec<u16> = samples.iter().map(|sample| sample.status).collect();
     statuses.sort_unstable();
     statuses.dedup();
-    let mut samples = samples;
     for status in statuses {
         let (mut these, others): (Vec<_>, Vec<_>) = samples.into_iter().partition(|sample| sample.status == status);
-        println!("{}", row(&format!("{who}: {status}"), &mut these));
+        let [half, most, longest] = [0.5, 0.99, 1.0].map(|share| ms(quantile(&mut these, share)));
+        println!("| {what}: {status} | {} | {half} | {most} | {longest} |", these.len());
         samples = others;
     }
-}
-
-fn row(name: &str, samples: &mut [Sample]) -> String {
-    let count = samples.len();
-    let [p50, p99, longest] = [0.5, 0.99, 1.0].map(|share| ms(quantile(samples, share)));
-    format!("| {name} | {count} | {p50} ms | {p99} ms | {longest} ms |")
 }
 
 /// The time that so large a share of the samples took at most.
@@ -297,5 +317,5 @@ fn quantile(samples: &mut [Sample], share: f64) -> Duration {
 }
 
 fn ms(time: Duration) -> String {
-    format!("{:.0}", time.as_secs_f64() * 1000.0)
+    format!("{:.0} ms", time.as_secs_f64() * 1000.0)
 }
