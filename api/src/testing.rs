@@ -1,5 +1,6 @@
 //! What the tests of this crate stand on: ports in memory, and an engine that does as it is told.
 
+mod documented;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,8 @@ use workflows::sandbox::Mode;
 use workflows::stock::Product;
 use workflows::{Command, Context, MerchantId, OrderId, PaymentMethod, ProviderError, Role, Sku, Step, WebhookName};
 
+pub(crate) use documented::{OPERATIONS, Operation};
+
 use crate::{AUDIENCE, Access, Deps, Engine, ISSUER, Key, Limits, Metrics, Principal, TokenKey, app};
 
 /// More requests a second than a test sends.
@@ -37,12 +40,23 @@ pub(crate) fn unlimited() -> Limits {
 pub(crate) enum Fate {
     Stands,
     Rejected(Rejection),
+    /// Somebody cancels before it is decided.
+    Cancelled,
     /// It takes the order, and decides nothing.
     Waits,
     /// It takes nothing and says 500.
     Fails,
     /// It takes nothing and says nothing.
     Hangs,
+}
+
+/// How ports fail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failing {
+    /// The store does not answer.
+    StoreAway,
+    /// Whatever is asked of any port cannot be.
+    Impossible,
 }
 
 /// The API, and what is behind it.
@@ -68,6 +82,8 @@ pub(crate) struct State {
     /// The rows with which the engine's admin API answers; without them it fails.
     pub invocations: Mutex<Option<Vec<Value>>>,
     modes: Mutex<BTreeMap<Context, Mode>>,
+    /// How all ports fail, if they do.
+    pub failing: Mutex<Option<Failing>>,
     /// Providers in processes of their own, which are gone.
     pub gone: Mutex<BTreeSet<Context>>,
     fate: Mutex<Fate>,
@@ -109,6 +125,17 @@ impl World {
         *locked(&self.state.fate) = fate;
     }
 
+    /// The same world with other limits, and without its engine.
+    pub(crate) fn under(self, limits: Limits) -> Self {
+        let app = app(Deps { limits, ..deps(&self.state, "http://127.0.0.1:1") });
+        Self { app, state: self.state }
+    }
+
+    /// From now on all ports fail.
+    pub(crate) fn fail(&self, failing: Failing) {
+        *locked(&self.state.failing) = Some(failing);
+    }
+
     /// What the engine says to the next commands.
     pub(crate) fn set_verdict(&self, verdict: Verdict) {
         *locked(&self.state.verdict) = Some(verdict);
@@ -121,12 +148,16 @@ impl World {
         answer.body["id"].as_str().and_then(|id| id.parse().ok()).expect("an order id")
     }
 
+    /// The answer, which the document knows if it is a problem.
     pub(crate) async fn send(&self, request: Request) -> Answer {
+        let asked = (request.method().clone(), request.uri().path().to_owned());
         let response = self.app.get_response(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.into_body().into_bytes().await.expect("readable");
         let text = String::from_utf8_lossy(&body).into_owned();
-        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+        let answer = Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text };
+        documented::check(&asked.0, &asked.1, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -285,6 +316,7 @@ impl State {
             dashboard_query: Mutex::default(),
             invocations: Mutex::default(),
             modes: Mutex::default(),
+            failing: Mutex::default(),
             gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
             verdict: Mutex::default(),
@@ -336,7 +368,19 @@ impl State {
         locked(&self.modes).get(&context).copied().unwrap_or(Mode::Up)
     }
 
+    /// The store answers.
+    fn stored(&self) -> Result<(), ProviderError> {
+        match *locked(&self.failing) {
+            None => Ok(()),
+            Some(Failing::StoreAway) => Err(ProviderError::unavailable("the store is away")),
+            Some(Failing::Impossible) => Err(ProviderError::impossible("nothing can be")),
+        }
+    }
+
     fn up(&self, context: Context) -> Result<(), ProviderError> {
+        if matches!(*locked(&self.failing), Some(Failing::Impossible)) {
+            return self.stored();
+        }
         if self.behaves(context) == Mode::Up { Ok(()) } else { Err(ProviderError::unavailable("the sandbox says so")) }
     }
 
@@ -382,6 +426,7 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
             Fact::StockCommitted,
         ]),
         Fate::Rejected(rejection) => facts.push(Fact::OrderRejected { rejection }),
+        Fate::Cancelled => facts.push(Fact::CancellationRequested { by: None, reason: None }),
         Fate::Waits => {}
         Fate::Fails => return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
         Fate::Hangs => std::future::pending().await,

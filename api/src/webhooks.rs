@@ -53,8 +53,8 @@ struct WebhookBody {
     /// Where its requests go.
     url: Checked<WebhookUrl>,
     /// The events that it wants; absent or empty: every change of an order's status.
-    #[oai(default, validator(max_items = 50))]
-    events: Vec<EventType>,
+    #[oai(nullable, validator(max_items = 50))]
+    events: Option<Vec<EventType>>,
 }
 
 /// A webhook. Its secret is not told again.
@@ -169,7 +169,12 @@ impl WebhooksApi {
         let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let url = body.url.0.0;
-        let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(&body.events) };
+        let put = WebhookPut {
+            merchant_id: merchant.id,
+            name: name.0.0,
+            url,
+            events: names(&body.events.unwrap_or_default()),
+        };
         self.leave_room(&put).await?;
         let saved = ask("notification.put_webhook", self.notifications.put_webhook(&put)).await.map_err(unavailable)?;
         let webhook = Webhook::from(saved.webhook);

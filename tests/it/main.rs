@@ -7,6 +7,7 @@
 mod bad_input;
 mod cancel;
 mod commands;
+mod compatibility;
 mod contract;
 mod couriers;
 mod crash;
