@@ -181,10 +181,10 @@ impl Stage {
         };
         let names = [
             ("order_id", &*self.order_id),
-            ("merchant_id", &self.merchant_id),
+            ("merchant_id", &*self.merchant_id),
             ("sku", "chili"),
             ("name", name),
-            ("delivery_id", &self.delivery_id),
+            ("delivery_id", &*self.delivery_id),
             ("command", command.unwrap_or_default()),
             ("context", "kitchen"),
         ];

@@ -4,6 +4,7 @@
 #![allow(clippy::similar_names, reason = "a receiver and what it received")]
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
+mod access;
 mod bad_input;
 mod cancel;
 mod commands;

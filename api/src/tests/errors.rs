@@ -13,7 +13,8 @@ use workflows::{Context, Lifecycle, Role};
 use super::webhooks::message;
 use crate::Limits;
 use crate::testing::{
-    Answer, Failing, Fate, OPERATIONS, Operation, World, anonymous, locked, order, request, request_as, token, unlimited,
+    Answer, Failing, Fate, OPERATIONS, Operation, World, anonymous, locked, order, request, request_as, token,
+    unlimited,
 };
 
 #[tokio::test]
