@@ -8,7 +8,7 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem_openapi::registry::{MetaApi, MetaPath, Registry};
 use poem_openapi::{LicenseObject, OpenApi, OpenApiService};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use crate::kind::Kind;
 use crate::problem;
@@ -36,6 +36,63 @@ Every 4xx and 5xx is `application/problem+json` (RFC 9457): `type` says which pr
 | --- | --- | --- |
 ";
 
+/// The first 3.0 that says what `nullable` means.
+const OPENAPI: &str = "3.0.3";
+
+/// What an answer leads to.
+struct Link {
+    from: &'static str,
+    status: &'static str,
+    to: &'static [&'static str],
+    /// The parameters, and where in the answer or its request they are.
+    with: &'static [(&'static str, &'static str)],
+}
+
+const fn link(
+    from: &'static str,
+    status: &'static str,
+    to: &'static [&'static str],
+    with: &'static [(&'static str, &'static str)],
+) -> Link {
+    Link { from, status, to, with }
+}
+
+const LINKS: &[Link] = &[
+    link("place_order", "201", OF_AN_ORDER, &[("order_id", "$response.body#/id")]),
+    link("list_orders", "200", OF_AN_ORDER, &[("order_id", "$response.body#/items/0/id")]),
+    link("list_orders", "200", &["list_orders"], &[("cursor", "$response.body#/next_cursor")]),
+    link(
+        "list_order_events",
+        "200",
+        &["list_order_events"],
+        &[("order_id", "$request.path.order_id"), ("after", "$response.body#/next_after")],
+    ),
+    link("list_events", "200", &["list_events"], &[("after", "$response.body#/next_after")]),
+    link("put_merchant", "201", OF_A_MERCHANT, &[("merchant_id", "$response.body#/id")]),
+    link(
+        "put_product",
+        "200",
+        &["get_product"],
+        &[("merchant_id", "$response.body#/merchant_id"), ("sku", "$response.body#/sku")],
+    ),
+    link("put_webhook", "200", OF_A_WEBHOOK, A_WEBHOOK),
+    link("put_webhook", "201", OF_A_WEBHOOK, A_WEBHOOK),
+    link(
+        "list_webhook_deliveries",
+        "200",
+        &["replay_webhook_delivery"],
+        &[
+            ("merchant_id", "$request.path.merchant_id"),
+            ("name", "$request.path.name"),
+            ("delivery_id", "$response.body#/items/0/id"),
+        ],
+    ),
+];
+const OF_AN_ORDER: &[&str] = &["get_order", "list_order_events", "get_order_workflow", "command_order"];
+const OF_A_MERCHANT: &[&str] = &["get_merchant", "list_products", "list_webhooks"];
+const OF_A_WEBHOOK: &[&str] = &["get_webhook", "list_webhook_deliveries", "delete_webhook"];
+const A_WEBHOOK: &[(&str, &str)] = &[("merchant_id", "$response.body#/merchant_id"), ("name", "$response.body#/name")];
+
 const FRAMEWORK_TITLE: &str = "<title>Swagger UI</title>";
 const TITLE: &str = "<title>jumun API</title>";
 
@@ -43,6 +100,7 @@ const TITLE: &str = "<title>jumun API</title>";
 pub(crate) fn service<T: OpenApi>(api: T) -> OpenApiService<T, ()> {
     OpenApiService::new(api, "jumun", "v1")
         .description(description())
+        .server("/")
         .license(LicenseObject::new("Apache-2.0").url("https://www.apache.org/licenses/LICENSE-2.0"))
 }
 
@@ -67,8 +125,13 @@ impl Document {
         let mut document: Json = serde_json::from_str(&raw).expect("the framework writes JSON");
         refuse_unknown_fields(&mut document);
         allow_null(&mut document);
+        open_the_open(&mut document);
         turn_away(&mut document);
         polish_responses(&mut document);
+        link_operations(&mut document);
+        state_alternatives(&mut document);
+        write_whole_numbers(&mut document);
+        document["openapi"] = OPENAPI.into();
         let json = format!("{document:#}");
         let html = service.swagger_ui_html().replace(&raw, &json).replace(FRAMEWORK_TITLE, TITLE);
         Self { json, html }
@@ -119,36 +182,67 @@ fn refuse_unknown_fields(document: &mut Json) {
 }
 
 /// A member may be null only if the schema that it refers to allows that, too: `nullable` beside `allOf` allows nothing
-/// by itself.
+/// by itself, and nothing at all without a type.
 fn allow_null(document: &mut Json) {
-    let mut names = Vec::new();
+    let mut names = BTreeSet::new();
     nullable_references(document, &mut names);
+    let schemas = &mut document["components"]["schemas"];
+    let mut types = HashMap::new();
     for name in names {
-        document["components"]["schemas"][&name]["nullable"] = true.into();
+        schemas[&name]["nullable"] = true.into();
+        types.insert(name.clone(), schemas[&name]["type"].clone());
     }
+    type_nullable_references(document, &types);
 }
 
 /// The names of the schemas that may be null where `json` refers to them.
-fn nullable_references(json: &Json, found: &mut Vec<String>) {
-    match json {
-        Json::Object(members) => {
-            if members.get("nullable") == Some(&true.into()) {
-                members.get("allOf").into_iter().for_each(|parts| references(parts, found));
-            }
-            members.values().for_each(|member| nullable_references(member, found));
+fn nullable_references(json: &Json, found: &mut BTreeSet<String>) {
+    found.extend(nullable_reference(json));
+    children(json).for_each(|child| nullable_references(child, found));
+}
+
+/// Says where `json` refers to a schema that may be null of which type that is, as what it refers to does.
+fn type_nullable_references(json: &mut Json, types: &HashMap<String, Json>) {
+    if let Some(name) = nullable_reference(json) {
+        json["type"] = types[&name].clone();
+        // What follows the reference only says more of it.
+        for part in json["allOf"].as_array_mut().into_iter().flatten().filter_map(Json::as_object_mut) {
+            part.remove("nullable");
         }
-        Json::Array(items) => items.iter().for_each(|item| nullable_references(item, found)),
+    }
+    match json {
+        Json::Object(members) => members.values_mut().for_each(|member| type_nullable_references(member, types)),
+        Json::Array(items) => items.iter_mut().for_each(|item| type_nullable_references(item, types)),
         _ => {}
     }
 }
 
-/// States that every operation of `/v1` may be turned away, which is done before any of them is asked.
-fn turn_away(document: &mut Json) {
-    let paths = document["paths"].as_object_mut().into_iter().flatten();
-    let operations = paths.filter(|(path, _)| path.starts_with("/v1")).filter_map(|(_, path)| path.as_object_mut());
-    for operation in operations.flat_map(|path| path.values_mut()) {
-        operation["responses"].as_object_mut().into_iter().for_each(problem::add_turned_away);
+/// States of operations that want no token that they want none.
+fn open_the_open(document: &mut Json) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in paths.filter_map(Json::as_object_mut).flat_map(|path| path.values_mut()) {
+        if operation["security"].is_null() {
+            operation["security"] = json!([]);
+        }
     }
+}
+
+/// States that every operation may be turned away, which is done before any of them is asked.
+fn turn_away(document: &mut Json) {
+    for (path, operations) in document["paths"].as_object_mut().into_iter().flatten() {
+        for operation in operations.as_object_mut().into_iter().flat_map(|verbs| verbs.values_mut()) {
+            operation["responses"].as_object_mut().into_iter().for_each(|known| problem::add_turned_away(path, known));
+        }
+    }
+}
+
+/// The name of the schema that `json` refers to, if it says that what it describes may be null.
+fn nullable_reference(json: &Json) -> Option<String> {
+    let nullable = json.get("nullable") == Some(&true.into());
+    let parts = json.get("allOf").filter(|_| nullable)?;
+    let mut names = Vec::new();
+    references(parts, &mut names);
+    names.into_iter().next()
 }
 
 /// Says of each status which problems it may mean, and writes the names of headers as people do.
@@ -188,15 +282,72 @@ fn header_name(name: &str) -> String {
     words.collect::<Vec<_>>().join("-")
 }
 
+/// Adds to answers what they lead to.
+fn link_operations(document: &mut Json) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for operation in paths.filter_map(Json::as_object_mut).flat_map(|path| path.values_mut()) {
+        let id = operation["operationId"].clone();
+        for Link { status, to, with, .. } in LINKS.iter().filter(|link| id == link.from) {
+            let parameters: Map<_, _> = with.iter().map(|(name, at)| ((*name).to_owned(), (*at).into())).collect();
+            for target in *to {
+                let link = json!({ "operationId": target, "parameters": parameters });
+                operation["responses"][*status]["links"][*target] = link;
+            }
+        }
+    }
+}
+
+/// States which members belong together, for which the framework has no words.
+fn state_alternatives(document: &mut Json) {
+    let one_of = |values: &[&str]| json!({ "type": "string", "enum": values });
+    let alternative = |required: &[&str], properties: Json| json!({ "type": "object", "required": required, "properties": properties });
+    let schemas = &mut document["components"]["schemas"];
+    schemas["PayBy"]["anyOf"] = json!([
+        alternative(
+            &["method", "card_token"],
+            json!({ "method": one_of(&["card"]), "card_token": { "type": "string" } })
+        ),
+        alternative(&["method"], json!({ "method": one_of(&["deposit"]) })),
+    ]);
+    // Local mode has it.
+    if let Some(mode) = schemas.get_mut("SandboxMode") {
+        let none = json!({ "type": "integer", "nullable": true, "enum": [null] });
+        mode["anyOf"] = json!([
+            alternative(&["mode", "delay_ms"], json!({ "mode": one_of(&["slow"]), "delay_ms": { "type": "integer" } })),
+            alternative(&["mode"], json!({ "mode": one_of(&["up", "down"]), "delay_ms": none })),
+        ]);
+    }
+}
+
+/// Writes numbers that have no fraction without one: `9007199254740991.0` is not what everybody reads exactly.
+fn write_whole_numbers(json: &mut Json) {
+    match json {
+        #[allow(clippy::cast_possible_truncation, reason = "what has no fraction and is exact in f64 fits")]
+        Json::Number(number) => {
+            if let Some(whole) =
+                number.as_f64().filter(|value| number.is_f64() && value.fract() == 0.0 && value.abs() < 1e16)
+            {
+                *json = (whole as i64).into();
+            }
+        }
+        Json::Object(members) => members.values_mut().for_each(write_whole_numbers),
+        Json::Array(items) => items.iter_mut().for_each(write_whole_numbers),
+        _ => {}
+    }
+}
+
 /// The names of the schemas that `json` refers to.
 fn references(json: &Json, found: &mut Vec<String>) {
+    let name = json.get("$ref").and_then(Json::as_str).and_then(|uri| uri.rsplit('/').next());
+    found.extend(name.map(str::to_owned));
+    children(json).for_each(|child| references(child, found));
+}
+
+/// The members of an object, or the items of an array.
+fn children(json: &Json) -> Box<dyn Iterator<Item = &Json> + '_> {
     match json {
-        Json::Object(members) => {
-            let name = members.get("$ref").and_then(Json::as_str).and_then(|uri| uri.rsplit('/').next());
-            found.extend(name.map(str::to_owned));
-            members.values().for_each(|member| references(member, found));
-        }
-        Json::Array(items) => items.iter().for_each(|item| references(item, found)),
-        _ => {}
+        Json::Object(members) => Box::new(members.values()),
+        Json::Array(items) => Box::new(items.iter()),
+        _ => Box::new(std::iter::empty()),
     }
 }

@@ -9,6 +9,8 @@ use serde_json::Value as Json;
 
 /// How much of what a caller sent is repeated to it, in characters.
 const EXCERPT: usize = 40;
+/// A closed set that is larger is not listed: its own parser has a word for it.
+const LISTED: usize = 50;
 
 /// The first thing in `json` that is not as the schema of `T` says; none where only the value's own parser knows.
 pub(crate) fn violation<T: Type>(json: &Json) -> Option<String> {
@@ -58,6 +60,7 @@ impl<'a> Schemas<'a> {
             },
             "boolean" if !json.is_boolean() => wrong(),
             "string" => match json.as_str() {
+                Some(_) if schema.enum_items.len() > LISTED => None,
                 Some(_) if !schema.enum_items.is_empty() && !schema.enum_items.contains(json) => wrong(),
                 Some(text) if within(text.chars().count(), schema.min_length, schema.max_length) => None,
                 _ => wrong(),
@@ -115,7 +118,7 @@ fn form(schema: &MetaSchema) -> String {
         _ => String::new(),
     };
     match schema.ty {
-        "string" if !schema.enum_items.is_empty() => listed(&schema.enum_items),
+        "string" if (1..=LISTED).contains(&schema.enum_items.len()) => listed(&schema.enum_items),
         "string" => match (bounds(schema.min_length, schema.max_length, "characters"), &schema.example) {
             (bounds, Some(Json::String(example))) if bounds.is_empty() => format!("a text such as {example}"),
             (bounds, _) => format!("a text{bounds}"),

@@ -25,6 +25,7 @@ pub(crate) struct HealthApi {
 }
 
 refusals! {
+    Liveness: InvalidRequest;
     Readiness: NotReady;
 }
 
@@ -47,8 +48,8 @@ impl HealthApi {
     ///
     /// An instance that does not answer is to be restarted. What others do does not count here.
     #[oai(path = "/livez", method = "get", operation_id = "livez")]
-    async fn livez(&self) -> Json<Health> {
-        Health::ok()
+    async fn livez(&self) -> Result<Json<Health>, Refused<Liveness>> {
+        Ok(Health::ok())
     }
 
     /// Is it ready?

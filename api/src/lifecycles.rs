@@ -18,6 +18,7 @@ use crate::tags::Tag;
 use crate::value::{Checked, LifecycleName, Value, Written};
 
 refusals! {
+    ListLifecycles: InvalidRequest;
     GetLifecycle: NotFound;
     PreviewLifecycle: InvalidRequest, RequestTimeout, BodyTooLarge, UnsupportedMediaType, InvalidLifecycle;
 }
@@ -30,8 +31,8 @@ impl LifecyclesApi {
     ///
     /// The presets: which steps an order goes through, who moves it, when it may be cancelled.
     #[oai(path = "/", method = "get", operation_id = "list_lifecycles")]
-    async fn list(&self, _caller: Caller) -> Json<List<Checked<Lifecycle>>> {
-        Json(Lifecycle::presets().iter().cloned().map(Checked).collect())
+    async fn list(&self, _caller: Caller) -> Result<Json<List<Checked<Lifecycle>>>, Refused<ListLifecycles>> {
+        Ok(Json(Lifecycle::presets().iter().cloned().map(Checked).collect()))
     }
 
     /// Read a lifecycle

@@ -14,6 +14,7 @@ use poem_openapi::payload::PlainText;
 use crate::framework;
 use crate::operations::Operations;
 use crate::pressure::{BreakerState, Pressure};
+use crate::problem::{Refused, refusals};
 use crate::tags::Tag;
 
 /// Upper bounds of the histograms' buckets, in seconds. Placing may take as long as its caller waits.
@@ -66,6 +67,10 @@ fn describe() {
     describe_counter!("jumun_breaker_transitions_total", "How often the breaker on card payments came to a state.");
 }
 
+refusals! {
+    GetMetrics: InvalidRequest;
+}
+
 pub(crate) struct MetricsApi {
     pub metrics: Metrics,
     pub pressure: Arc<Pressure>,
@@ -78,7 +83,7 @@ impl MetricsApi {
     /// In Prometheus' text format: requests by operation and status, how long they took, what is open, what was turned
     /// away, and the state of the breaker on card payments.
     #[oai(path = "/metrics", method = "get", operation_id = "metrics")]
-    async fn metrics(&self) -> PlainText<String> {
+    async fn metrics(&self) -> Result<PlainText<String>, Refused<GetMetrics>> {
         let pressure = &self.pressure;
         let state = pressure.breaker.state();
         self.metrics.within(|| {
@@ -89,7 +94,7 @@ impl MetricsApi {
                 gauge!("jumun_breaker_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
             }
         });
-        PlainText(self.metrics.handle.render())
+        Ok(PlainText(self.metrics.handle.render()))
     }
 }
 

@@ -176,20 +176,20 @@ impl From<Problem> for poem::Error {
 }
 
 /// With which every operation answers.
-const EVERYWHERE: [Kind; 2] = [Kind::InvalidRequest, Kind::Internal];
+const EVERYWHERE: &[Kind] = &[Kind::InvalidRequest];
+
+/// With which every operation answers that asks a port, and so may find that what it asks for cannot be.
+const ASKING: &[Kind] = &[Kind::Internal];
+
 /// The kinds of problem that an operation answers with, besides those of every operation.
 pub(crate) trait Refusals: Send + Sync + 'static {
     const KINDS: &'static [Kind];
 
-    /// All kinds that the operation answers with.
-    fn kinds() -> Vec<Kind> {
-        let mut kinds = Self::KINDS.to_vec();
-        for kind in &EVERYWHERE {
-            if !kinds.contains(kind) {
-                kinds.push(*kind);
-            }
-        }
-        kinds
+    /// All kinds, those of every operation included.
+    fn kinds() -> impl Iterator<Item = Kind> {
+        let asks = [Kind::TryAgainLater, Kind::UpstreamUnavailable].iter().any(|kind| Self::KINDS.contains(kind));
+        let everywhere = EVERYWHERE.iter().chain(if asks { ASKING } else { &[] });
+        Self::KINDS.iter().chain(everywhere.filter(|kind| !Self::KINDS.contains(kind))).copied()
     }
 }
 
@@ -214,7 +214,7 @@ pub(crate) struct Refused<R>(Problem, PhantomData<R>);
 impl<R: Refusals> From<Problem> for Refused<R> {
     fn from(problem: Problem) -> Self {
         debug_assert!(
-            R::kinds().contains(&problem.kind),
+            R::kinds().any(|kind| kind == problem.kind),
             "{:?} is not documented for {}",
             problem.kind,
             std::any::type_name::<R>()
@@ -231,7 +231,7 @@ impl<R> From<Refused<R>> for poem::Error {
 
 impl<R: Refusals> ApiResponse for Refused<R> {
     fn meta() -> MetaResponses {
-        let mut kinds = R::kinds();
+        let mut kinds: Vec<_> = R::kinds().collect();
         kinds.sort_by_key(|kind| kind.status());
         let responses = kinds.chunk_by(|one, other| one.status() == other.status()).map(response).collect();
         MetaResponses { responses }
@@ -243,13 +243,15 @@ impl<R: Refusals> ApiResponse for Refused<R> {
 }
 
 /// With which a request for any operation under `/v1` may be answered before the operation hears of it.
-const AT_THE_DOOR: [Kind; 4] = [Kind::Unauthenticated, Kind::TooManyRequests, Kind::HeadTooLarge, Kind::TryAgainLater];
+const AT_THE_DOOR: &[Kind] = &[Kind::Unauthenticated, Kind::TooManyRequests, Kind::HeadTooLarge, Kind::TryAgainLater];
+/// The same of every other operation.
+const OUTSIDE: &[Kind] = &[Kind::HeadTooLarge];
 
-/// Documents that a request may be turned away at the door, beside what its `responses` say.
-pub(crate) fn add_turned_away(responses: &mut Map<String, Json>) {
-    for kind in AT_THE_DOOR {
+/// Documents that a request for `path` may be turned away at the door, beside what its `responses` say.
+pub(crate) fn add_turned_away(path: &str, responses: &mut Map<String, Json>) {
+    for kind in if path.starts_with("/v1") { AT_THE_DOOR } else { OUTSIDE } {
         let status = kind.status().as_str().to_owned();
-        let known = responses.entry(status).or_insert_with(|| json!(response(&[kind])));
+        let known = responses.entry(status).or_insert_with(|| json!(response(&[*kind])));
         if let Some(kinds) = known.pointer_mut(KINDS_OF_RESPONSE).and_then(Json::as_array_mut)
             && !kinds.contains(&kind.uri().into())
         {

@@ -1,5 +1,6 @@
 //! What the tests of this crate stand on: ports in memory, and an engine that does as it is told.
 
+mod documented;
 mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,8 @@ use workflows::sandbox::Mode;
 use workflows::stock::Product;
 use workflows::{Command, Context, MerchantId, OrderId, PaymentMethod, ProviderError, Role, Sku, Step, WebhookName};
 
+pub(crate) use documented::{OPERATIONS, Operation};
+
 use crate::{AUDIENCE, Access, Deps, Engine, ISSUER, Key, Limits, Metrics, Principal, TokenKey, app};
 
 /// More requests a second than a test sends.
@@ -39,12 +42,23 @@ pub(crate) fn unlimited() -> Limits {
 pub(crate) enum Fate {
     Stands,
     Rejected(Rejection),
+    /// Somebody cancels before it is decided.
+    Cancelled,
     /// It takes the order, and decides nothing.
     Waits,
     /// It takes nothing and says 500.
     Fails,
     /// It takes nothing and says nothing.
     Hangs,
+}
+
+/// How ports fail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Failing {
+    /// The store does not answer.
+    StoreAway,
+    /// Whatever is asked of any port cannot be.
+    Impossible,
 }
 
 /// The API, and what is behind it.
@@ -79,6 +93,8 @@ pub(crate) struct State {
     /// How many more times something is written there, and then no more.
     pub audit_takes: Mutex<usize>,
     modes: Mutex<BTreeMap<Context, Mode>>,
+    /// How all ports fail, if they do.
+    pub failing: Mutex<Option<Failing>>,
     /// Providers in processes of their own, which are gone.
     pub gone: Mutex<BTreeSet<Context>>,
     fate: Mutex<Fate>,
@@ -120,6 +136,17 @@ impl World {
         *locked(&self.state.fate) = fate;
     }
 
+    /// The same world with other limits, and without its engine.
+    pub(crate) fn under(self, limits: Limits) -> Self {
+        let app = app(Deps { limits, ..deps(&self.state, "http://127.0.0.1:1") });
+        Self { app, state: self.state }
+    }
+
+    /// From now on all ports fail.
+    pub(crate) fn fail(&self, failing: Failing) {
+        *locked(&self.state.failing) = Some(failing);
+    }
+
     /// What the engine says to the next commands.
     pub(crate) fn set_verdict(&self, verdict: Verdict) {
         *locked(&self.state.verdict) = Some(verdict);
@@ -132,12 +159,16 @@ impl World {
         answer.body["id"].as_str().and_then(|id| id.parse().ok()).expect("an order id")
     }
 
+    /// The answer, which the document knows if it is a problem.
     pub(crate) async fn send(&self, request: Request) -> Answer {
+        let asked = (request.method().clone(), request.uri().path().to_owned());
         let response = self.app.get_response(request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.into_body().into_bytes().await.expect("readable");
         let text = String::from_utf8_lossy(&body).into_owned();
-        Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text }
+        let answer = Answer { status, headers, body: serde_json::from_str(&text).unwrap_or(Value::Null), text };
+        documented::check(&asked.0, &asked.1, &answer);
+        answer
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -303,6 +334,7 @@ impl State {
             audit: Mutex::default(),
             audit_takes: Mutex::new(usize::MAX),
             modes: Mutex::default(),
+            failing: Mutex::default(),
             gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
             verdict: Mutex::default(),
@@ -354,7 +386,19 @@ impl State {
         locked(&self.modes).get(&context).copied().unwrap_or(Mode::Up)
     }
 
+    /// The store answers.
+    fn stored(&self) -> Result<(), ProviderError> {
+        match *locked(&self.failing) {
+            None => Ok(()),
+            Some(Failing::StoreAway) => Err(ProviderError::unavailable("the store is away")),
+            Some(Failing::Impossible) => Err(ProviderError::impossible("nothing can be")),
+        }
+    }
+
     fn up(&self, context: Context) -> Result<(), ProviderError> {
+        if matches!(*locked(&self.failing), Some(Failing::Impossible)) {
+            return self.stored();
+        }
         if self.behaves(context) == Mode::Up { Ok(()) } else { Err(ProviderError::unavailable("the sandbox says so")) }
     }
 
@@ -405,6 +449,7 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
             }
             facts.push(Fact::OrderRejected { rejection });
         }
+        Fate::Cancelled => facts.push(Fact::CancellationRequested { by: None, reason: None }),
         Fate::Waits => {}
         Fate::Fails => return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
         Fate::Hangs => std::future::pending().await,

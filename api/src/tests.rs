@@ -6,6 +6,7 @@ mod bulk;
 mod dashboard;
 mod deposits;
 mod ledger;
+mod errors;
 mod lifecycles;
 mod notifications;
 mod pressure;
@@ -120,6 +121,29 @@ fn what_may_be_null_may_be_null_by_all_its_schemas() {
     let document: Json = serde_json::from_str(&openapi(true)).expect("JSON");
     check(&document, &document);
     assert_eq!(document["components"]["schemas"]["OrderCoupon"]["nullable"], true);
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let document: Json = serde_json::from_str(&openapi(true)).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths").values();
+    let operations: Vec<_> = paths.flat_map(|path| path.as_object().expect("operations").values()).collect();
+    let mut links = 0;
+    for response in
+        operations.iter().flat_map(|operation| operation["responses"].as_object().expect("responses").values())
+    {
+        assert!(!response["description"].is_null(), "a link of a status that is not answered: {response}");
+        for (target, link) in response["links"].as_object().into_iter().flatten() {
+            let target =
+                operations.iter().find(|operation| operation["operationId"] == **target).expect("an operation");
+            let parameters = target["parameters"].as_array().expect("parameters");
+            for name in link["parameters"].as_object().expect("parameters").keys() {
+                assert!(parameters.iter().any(|parameter| parameter["name"] == **name), "{name} of {link}");
+            }
+            links += 1;
+        }
+    }
+    assert!(links > 10, "{links}");
 }
 
 #[test]

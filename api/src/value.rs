@@ -2,9 +2,10 @@
 //! messages. Inside, they are the plain types of `workflows`.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseError, ParseFromJSON, ParseFromParameter, ParseResult, ToJSON, Type};
 use serde_json::Value as Json;
 use workflows::{
@@ -18,6 +19,8 @@ pub(crate) trait Value: Sized + Send + Sync {
     const NAME: &'static str;
     /// What messages say of its form.
     const FORM: &'static str;
+    /// Under which name the document describes it once for all; none: where it is used.
+    const COMPONENT: Option<&'static str> = None;
 
     fn schema() -> MetaSchema;
 
@@ -53,7 +56,14 @@ impl<T: Value> Type for Checked<T> {
     }
 
     fn schema_ref() -> MetaSchemaRef {
-        MetaSchemaRef::Inline(Box::new(T::schema()))
+        let named = |name: &str| MetaSchemaRef::Reference(name.to_owned());
+        T::COMPONENT.map_or_else(|| MetaSchemaRef::Inline(Box::new(T::schema())), named)
+    }
+
+    fn register(registry: &mut Registry) {
+        if let Some(name) = T::COMPONENT {
+            registry.create_schema::<Self, _>(name.to_owned(), |_| T::schema());
+        }
     }
 
     fn as_raw_value(&self) -> Option<&Self> {
@@ -324,12 +334,26 @@ impl Position {
     }
 }
 
+/// All codes, in order: there is no other list of them than what is one.
+static CURRENCIES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let letters = || 'A'..='Z';
+    let codes =
+        letters().flat_map(|a| letters().flat_map(move |b| letters().map(move |c| String::from_iter([a, b, c]))));
+    codes.filter(|code| Currency::from_code(code).is_some()).collect()
+});
+
 impl Value for Currency {
     const NAME: &'static str = "currency";
     const FORM: &'static str = "a currency code of ISO 4217, such as KRW";
+    const COMPONENT: Option<&'static str> = Some("Currency");
 
     fn schema() -> MetaSchema {
-        MetaSchema { pattern: Some("^[A-Z]{3}$".to_owned()), example: Some("KRW".into()), ..MetaSchema::new("string") }
+        MetaSchema {
+            description: Some("A currency code of ISO 4217."),
+            enum_items: CURRENCIES.iter().map(|code| code.as_str().into()).collect(),
+            example: Some("KRW".into()),
+            ..MetaSchema::new("string")
+        }
     }
 
     fn from_text(text: &str) -> Option<Self> {

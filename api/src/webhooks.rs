@@ -57,8 +57,8 @@ struct WebhookBody {
     /// Where its requests go.
     url: Checked<WebhookUrl>,
     /// The events that it wants; absent or empty: every change of an order's status.
-    #[oai(default, validator(max_items = 50))]
-    events: Vec<EventType>,
+    #[oai(nullable, validator(max_items = 50))]
+    events: Option<Vec<EventType>>,
 }
 
 /// A webhook. Its secret is not told again.
@@ -173,7 +173,12 @@ impl WebhooksApi {
         let Body(body) = body;
         let merchant = merchants::find(&*self.merchants, &merchant_id.0.0).await?;
         let url = body.url.0.0;
-        let put = WebhookPut { merchant_id: merchant.id, name: name.0.0, url, events: names(&body.events) };
+        let put = WebhookPut {
+            merchant_id: merchant.id,
+            name: name.0.0,
+            url,
+            events: names(&body.events.unwrap_or_default()),
+        };
         self.leave_room(&put).await?;
         let act = act(&caller, "put_webhook", &put.merchant_id, &put.name);
         let saved =

@@ -5,10 +5,12 @@
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
 mod backup;
+mod access;
 mod bad_input;
 mod cancel;
 mod cards;
 mod commands;
+mod compatibility;
 mod contract;
 mod couriers;
 mod crash;

@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 mod answer;
+mod breaks;
 mod client;
 mod faults;
 mod feed;
@@ -19,6 +20,7 @@ mod shop;
 mod systems;
 
 pub use answer::Answer;
+pub use breaks::breaks;
 pub use client::{CUSTOMER, Client, Jumun, Ready};
 pub use faults::{Fault, Faults, Place, forbidden_ports};
 pub use feed::{Feed, Told};

@@ -73,6 +73,7 @@ pub(crate) struct PayBy {
     pub method: PaymentMethodName,
     /// The payment provider's token for the card. The built-in provider knows `tok_ok`, `tok_declined`,
     /// `tok_flaky_N`, `tok_slow_MS` and `tok_lost_reply`. Needed where `method` is `card`.
+    #[oai(nullable)]
     pub card_token: Option<Checked<Card>>,
 }
 

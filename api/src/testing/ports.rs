@@ -37,6 +37,7 @@ impl OrderBook for State {
     }
 
     async fn feed(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, ProviderError> {
+        self.stored()?;
         let events = locked(&self.feed).clone();
         let positioned = (1..).zip(events).map(|(position, event)| Positioned { position, event });
         Ok(positioned.filter(|positioned| positioned.position > after).take(limit as usize).collect())
@@ -55,24 +56,29 @@ impl OrderBook for State {
     }
 
     async fn trouble(&self, id: &OrderId) -> Result<Option<Trouble>, ProviderError> {
+        self.stored()?;
         Ok(locked(&self.troubles).get(id).cloned())
     }
 
     async fn dashboard(&self, query: &DashboardQuery) -> Result<Dashboard, ProviderError> {
+        self.stored()?;
         *locked(&self.dashboard_query) = Some(query.clone());
         Ok(locked(&self.dashboard).clone())
     }
 
     async fn events(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, ProviderError> {
+        self.stored()?;
         let events = locked(&self.events).get(id).cloned().unwrap_or_default();
         Ok(events.into_iter().filter(|event| event.number > after).take(limit as usize).collect())
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
+        self.stored()?;
         Ok(locked(&self.events).get(id).and_then(Order::from_events))
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
+        self.stored()?;
         let mut orders: Vec<_> = locked(&self.events).values().filter_map(Order::from_events).collect();
         orders.retain(|order| filter.status.is_none_or(|status| order.status == status));
         orders.retain(|order| filter.customer_id.as_ref().is_none_or(|id| order.customer_id.as_ref() == Some(id)));
@@ -143,6 +149,7 @@ impl Audit for State {
 #[async_trait]
 impl Merchants for State {
     async fn put(&self, put: &MerchantPut) -> Result<(Merchant, bool), ProviderError> {
+        self.stored()?;
         let MerchantPut { id, name, currency, lifecycle } = put.clone();
         let merchant = Merchant { id, name, currency, lifecycle, created_at: at(), updated_at: at() };
         let before = locked(&self.merchants).insert(merchant.id.clone(), merchant.clone());
@@ -150,10 +157,12 @@ impl Merchants for State {
     }
 
     async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
+        self.stored()?;
         Ok(locked(&self.merchants).get(id).cloned())
     }
 
     async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {
+        self.stored()?;
         Ok(locked(&self.merchants).values().cloned().collect())
     }
 }
@@ -373,6 +382,7 @@ impl State {
     }
 
     fn reach(&self, context: Context) -> Result<(), ProviderError> {
+        self.stored()?;
         if locked(&self.gone).contains(&context) {
             Err(ProviderError::unavailable("its process is gone"))
         } else {

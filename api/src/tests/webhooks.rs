@@ -14,7 +14,7 @@ const ERP: &str = "/v1/merchants/sauce-shop/webhooks/erp";
 const URL: &str = "https://erp.example/jumun";
 
 /// What was to be delivered to webhook `erp` of the order's event of that number, after one attempt.
-fn message(order_id: &OrderId, number: u32, error: Option<&str>) -> Message {
+pub(super) fn message(order_id: &OrderId, number: u32, error: Option<&str>) -> Message {
     let channel = Channel::Webhook("erp".parse().expect("a name"));
     let attempt = MessageAttempt {
         at: at(),
