@@ -135,7 +135,8 @@ impl Stage {
 
     /// Brings the order to its end. Couriers see it while it waits for one, and then only who took it does.
     async fn play(&mut self) {
-        let [customer, _, merchant, _, courier, another_courier, operator] = self.callers.each_ref().map(|caller| &caller.client);
+        let [customer, _, merchant, _, courier, another_courier, operator] =
+            self.callers.each_ref().map(|caller| &caller.client);
         let (order_id, path) = (&self.order_id, format!("/v1/orders/{}", self.order_id));
         for (caller, command, seen) in [
             (merchant, "accept", [false, false]),
@@ -361,7 +362,10 @@ fn bad_tokens(jumun: &Jumun) -> Vec<(&'static str, Option<String>)> {
         some("another's signature", mint(&other, ISSUER, AUDIENCE, now + hour)),
         some("other claims than were signed", format!("{}.{forged}.{signature}", parts[0])),
         some("no algorithm", format!("{}.{claims}.", header(r#"{"typ":"JWT","alg":"none"}"#))),
-        some("no algorithm, and a signature", format!("{}.{claims}.{signature}", header(r#"{"typ":"JWT","alg":"none"}"#))),
+        some(
+            "no algorithm, and a signature",
+            format!("{}.{claims}.{signature}", header(r#"{"typ":"JWT","alg":"none"}"#)),
+        ),
         some("another algorithm", format!("{}.{claims}.{signature}", header(r#"{"typ":"JWT","alg":"RS256"}"#))),
         some("another audience", mint(&key, ISSUER, "somebody else", now + hour)),
         some("another issuer", mint(&key, "somebody else", AUDIENCE, now + hour)),

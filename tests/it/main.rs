@@ -4,8 +4,8 @@
 #![allow(clippy::similar_names, reason = "a receiver and what it received")]
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
-mod backup;
 mod access;
+mod backup;
 mod bad_input;
 mod cancel;
 mod cards;

@@ -26,6 +26,7 @@ fn claims() -> Value {
 }
 
 fn signed(claims: &Value) -> String {
+    settle_cryptography();
     encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(SECRET)).expect("encodes")
 }
 
@@ -164,6 +165,7 @@ fn public(kid: &str, pem: &str) -> Value {
 }
 
 fn private(pem: &str) -> EncodingKey {
+    settle_cryptography();
     EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key")
 }
 
