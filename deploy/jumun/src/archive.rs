@@ -396,12 +396,14 @@ mod tests {
 
     #[test]
     fn whatever_is_changed_is_noticed() {
-        let (bytes, _) = archive();
-        // The first ten bytes are gzip's header, which says nothing about the contents.
+        let (bytes, manifest) = archive();
+        // The first ten bytes are gzip's header, which says nothing about the contents; nor do the bits between its blocks.
         for at in (10..bytes.len()).step_by(5) {
             let mut bytes = bytes.clone();
             bytes[at] ^= 0x10;
-            assert!(read(bytes.as_slice(), None).is_err(), "byte {at} of {}", bytes.len());
+            let unharmed = read(bytes.as_slice(), None).is_ok_and(|read| read == manifest);
+            let noticed = read(bytes.as_slice(), None).is_err();
+            assert!(noticed || unharmed, "byte {at} of {}", bytes.len());
         }
     }
 
