@@ -5,7 +5,6 @@ use std::process::{Command, Output, Stdio};
 use activities::Store;
 use serde_json::{Value, json};
 use tests::{DEADLINE, Jumun, Setup, Shop, binary, expect_order};
-use tokio::runtime::Runtime;
 
 fn rebuild(setup: &Setup, more: &[&str]) -> Output {
     let data_dir = setup.data_dir();
@@ -20,23 +19,30 @@ fn told(output: &Output, code: i32) -> Value {
     serde_json::from_slice(&output.stdout).expect("a line of JSON")
 }
 
-/// Changes the stopped system's database of orders, and closes it again: what the store leaves running ends with the
-/// runtime.
+const TEST: &str = "rebuild::damaged_views_become_what_the_events_tell";
+/// Says in the environment which store is to be changed, and how.
+const STORE: &str = "JUMUN_TEST_DAMAGE_STORE";
+const STATEMENTS: &str = "JUMUN_TEST_DAMAGE_STATEMENTS";
+
+/// Changes the stopped system's database of orders: in a process of its own, because one that has opened a store lets it
+/// go only when it ends.
 fn damage(setup: &Setup, statements: &str) {
-    let url = format!("surrealkv://{}?sync=every", setup.data_dir().join("store").display());
-    let change = async {
-        let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
-        let orders = store.database("orders").await.expect("opens");
-        orders.define(statements).await.expect("writes");
-    };
-    std::thread::scope(|scope| {
-        let changing = scope.spawn(|| {
-            let runtime = Runtime::new().expect("starts");
-            runtime.block_on(change);
-            runtime.shutdown_timeout(DEADLINE);
-        });
-        changing.join().expect("no panic");
-    });
+    let changing = Command::new(std::env::current_exe().expect("a running test has a path"))
+        .args(["--exact", TEST])
+        .env(STORE, setup.data_dir().join("store"))
+        .env(STATEMENTS, statements)
+        .output()
+        .expect("the test runs");
+    assert!(changing.status.success(), "{changing:?}");
+    assert!(String::from_utf8_lossy(&changing.stdout).contains("1 passed"), "{changing:?}");
+}
+
+/// What the process of its own does.
+async fn change(store: &str) {
+    let url = format!("surrealkv://{store}?sync=every");
+    let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
+    let orders = store.database("orders").await.expect("opens");
+    orders.define(&std::env::var(STATEMENTS).expect("is set with the store")).await.expect("writes");
 }
 
 /// All that readers see of the orders, but for times that pass.
@@ -55,6 +61,9 @@ async fn seen(jumun: &Jumun) -> Vec<Value> {
 
 #[tokio::test]
 async fn damaged_views_become_what_the_events_tell() {
+    if let Ok(store) = std::env::var(STORE) {
+        return change(&store).await;
+    }
     let setup = Setup::new();
     let jumun = setup.start().await;
     let (sauces, pizzas) = (Shop::open(&jumun).await, Shop::open_with(&jumun, "pizza").await);
