@@ -1,5 +1,6 @@
 //! An HTTP answer, taken apart, with the checks that every test wants.
 
+use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
@@ -17,6 +18,14 @@ impl Answer {
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
         Ok(Self { status, headers, body })
+    }
+
+    /// The answer to a request.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn of(request: RequestBuilder) -> reqwest::Result<Self> {
+        Self::read(request.send().await?).await
     }
 
     /// A header as text; empty where it is absent.

@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 mod answer;
+mod books;
 mod breaks;
 mod client;
 mod faults;
@@ -20,9 +21,10 @@ mod shop;
 mod systems;
 
 pub use answer::Answer;
+pub use books::{Books, status_changes};
 pub use breaks::breaks;
 pub use client::{CUSTOMER, Client, Jumun, Ready};
-pub use faults::{Fault, Faults, Place, forbidden_ports};
+pub use faults::{Fault, Faults, Place, Planned, faulted, forbidden_ports};
 pub use feed::{Feed, Told};
 pub use fleet::Worker;
 pub use journals::{Journal, Recorder};

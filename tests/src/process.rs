@@ -41,7 +41,7 @@ pub(crate) fn unlimited() -> Limits {
 }
 
 /// The same as settings of a process.
-fn settings() -> Vec<(String, String)> {
+pub(crate) fn settings() -> Vec<(String, String)> {
     ["REQUESTS_PER_SECOND", "BURST", "OPEN_PLACEMENTS", "BREAKER__SAMPLES"]
         .map(|key| setting(key, &MANY.to_string()))
         .into()

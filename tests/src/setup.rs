@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::Jumun;
+use crate::{Faults, Jumun, faults};
 
 /// A data directory and ports that outlive a process.
 pub struct Setup {
@@ -35,6 +35,15 @@ impl Setup {
             arguments.extend([(*flag).to_owned(), port.local_addr().expect("bound").to_string()]);
         }
         Self { directory, arguments, log: None }
+    }
+
+    /// The same with engine settings of its own.
+    #[must_use]
+    pub fn tuned(mut self, toml: &str) -> Self {
+        let path = self.directory.path().join("engine.toml");
+        std::fs::write(&path, toml).expect("writes");
+        self.arguments.extend(["--engine-config".to_owned(), path.display().to_string()]);
+        self
     }
 
     /// The same with a configuration file.
@@ -69,6 +78,12 @@ impl Setup {
     #[must_use]
     pub fn arguments(&self) -> Vec<&str> {
         self.arguments.iter().map(String::as_str).collect()
+    }
+
+    /// The same with providers that misbehave as `faults` has it written down.
+    pub async fn start_faulted(&self, faults: &Faults) -> Jumun {
+        let directory = faults.directory().to_str().expect("Unicode").to_owned();
+        Jumun::spawn_with(&self.arguments(), (faults::DIRECTORY.to_owned(), directory)).await
     }
 
     /// Starts jumun here, and waits until it is ready.

@@ -20,15 +20,21 @@ impl<'a> Shop<'a> {
 
     /// The same with another lifecycle: a preset's name, or a whole document.
     pub async fn open_with(jumun: &'a Jumun, lifecycle: impl Into<Value>) -> Self {
-        let lifecycle = lifecycle.into();
         let merchant_id = format!("shop-{}", uuid::Uuid::now_v7().simple());
+        let shop = Self::named(jumun, merchant_id, lifecycle).await;
+        shop.put_product("chili", 9_000, 100).await;
+        shop.put_product("soy", 4_000, 100).await;
+        shop
+    }
+
+    /// One of a name of the test's, without any products.
+    pub async fn named(jumun: &'a Jumun, merchant_id: impl Into<String>, lifecycle: impl Into<Value>) -> Self {
+        let (merchant_id, lifecycle) = (merchant_id.into(), lifecycle.into());
         let document = lifecycle.as_str().map_or_else(|| lifecycle.clone(), preset);
         let shop = Self { jumun, merchant_id, by_deposit: document["payment"]["method"] == "deposit" };
         let merchant = json!({ "name": "A shop", "currency": "KRW", "lifecycle": lifecycle });
         let put = jumun.put(&format!("/v1/merchants/{}", shop.merchant_id), &merchant).await;
         assert_eq!(put.status, 201, "{put:#?}");
-        shop.put_product("chili", 9_000, 100).await;
-        shop.put_product("soy", 4_000, 100).await;
         shop
     }
 
@@ -65,7 +71,13 @@ impl<'a> Shop<'a> {
     /// A request for one bottle, paid as the lifecycle has it.
     #[must_use]
     pub fn request_one(&self) -> Value {
-        if self.by_deposit { self.deposit_request(1) } else { self.request("tok_ok", 1) }
+        self.request_one_by("tok_ok")
+    }
+
+    /// The same, by this card where it is paid by card.
+    #[must_use]
+    pub fn request_one_by(&self, card: &str) -> Value {
+        if self.by_deposit { self.deposit_request(1) } else { self.request(card, 1) }
     }
 
     pub async fn place(&self, card: &str, quantity: u32) -> Answer {

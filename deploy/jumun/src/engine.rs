@@ -20,6 +20,7 @@ use tracing::{debug, warn};
 
 use crate::listen;
 
+/// The engine's own configuration, as jumun runs it.
 const CONFIG: &str = include_str!("../../restate.toml");
 /// Names the directory of the node's data, which would otherwise be lost when the machine gets another name.
 const NODE: &str = "jumun";
@@ -53,10 +54,55 @@ pub enum EngineError {
     Client(#[from] reqwest::Error),
 }
 
+/// Settings of the engine's that are laid over those that jumun comes with.
+#[derive(Clone, Debug, Default)]
+pub struct Tuning(toml::Table);
+
+/// A file of engine settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTuning {
+    #[error("cannot read {}", .path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("{} is no TOML", .path.display())]
+    NotToml { path: PathBuf, source: Box<toml::de::Error> },
+}
+
+impl Tuning {
+    pub fn read(path: &Path) -> Result<Self, InvalidTuning> {
+        let unreadable = |source| InvalidTuning::Unreadable { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let table = text.parse().map_err(|source: toml::de::Error| {
+            let source = Box::new(source);
+            InvalidTuning::NotToml { path: path.to_owned(), source }
+        })?;
+        Ok(Self(table))
+    }
+
+    /// What the engine reads.
+    fn config(&self) -> String {
+        if self.0.is_empty() {
+            return CONFIG.to_owned();
+        }
+        let mut config = CONFIG.parse().expect("a test reads it");
+        lay_over(&mut config, &self.0);
+        format!("# jumun's settings with those of --engine-config laid over them.\n\n{config}")
+    }
+}
+
+fn lay_over(below: &mut toml::Table, above: &toml::Table) {
+    for (key, value) in above {
+        match (below.get_mut(key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => lay_over(below, above),
+            _ => drop(below.insert(key.clone(), value.clone())),
+        }
+    }
+}
+
 /// Which restate-server, where, and on which addresses.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub binary: PathBuf,
+    pub tuning: Tuning,
     /// Everything of the engine's: data, configuration, log.
     pub dir: PathBuf,
     /// The file with the private key that it signs with what it asks of workers.
@@ -86,7 +132,7 @@ impl Launch {
             |source| EngineError::Files { path, source }
         };
         std::fs::create_dir_all(&self.dir).map_err(failed(&self.dir))?;
-        std::fs::write(self.config(), CONFIG).map_err(failed(&self.config()))?;
+        std::fs::write(self.config(), self.tuning.config()).map_err(failed(&self.config()))?;
         let log = self.log();
         if std::fs::metadata(&log).is_ok_and(|log| log.len() > LOG_BYTES) {
             std::fs::rename(&log, log.with_extension("log.1")).map_err(failed(&log))?;
@@ -368,6 +414,26 @@ mod tests {
         assert_eq!(config["default-retry-policy"]["max-attempts"].as_str(), Some("unlimited"));
     }
 
+    #[test]
+    fn a_tuning_changes_what_it_names_and_nothing_else() {
+        assert_eq!(Tuning::default().config(), CONFIG);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("engine.toml");
+        let tuning =
+            "default-num-partitions = 24\n[worker.invoker]\ninactivity-timeout = \"0s\"\n[tracing]\nlevel = 1\n";
+        std::fs::write(&path, tuning).expect("writes");
+        let tuned: toml::Table = Tuning::read(&path).expect("reads").config().parse().expect("is TOML");
+        let mut expected: toml::Table = CONFIG.parse().expect("is TOML");
+        expected["default-num-partitions"] = 24.into();
+        expected["worker"]["invoker"]["inactivity-timeout"] = "0s".into();
+        expected.insert("tracing".to_owned(), toml::toml! { level = 1 }.into());
+        assert_eq!(tuned, expected);
+
+        std::fs::write(&path, "[worker").expect("writes");
+        assert!(matches!(Tuning::read(&path), Err(InvalidTuning::NotToml { .. })));
+        assert!(matches!(Tuning::read(dir.path()), Err(InvalidTuning::Unreadable { .. })));
+    }
+
     #[tokio::test]
     async fn an_engine_that_keeps_dying_is_given_up_with_its_last_words() {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -375,6 +441,7 @@ mod tests {
         let launch = Launch {
             // A shell takes none of our flags: it complains and ends.
             binary: "/bin/sh".into(),
+            tuning: Tuning::default(),
             dir: dir.path().join("engine"),
             identity: dir.path().join("identity.pem"),
             ingress: nowhere,

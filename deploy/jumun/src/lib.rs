@@ -30,6 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use activities::Activities;
 use clap::{Parser, Subcommand};
 use restate_sdk::filter::ReplayAwareFilter;
 use tokio::runtime::Runtime;
@@ -188,12 +189,21 @@ impl Failure {
     }
 }
 
+/// What stands between the workflows and the adapters.
+pub type Wrap = fn(Activities) -> Activities;
+
 /// The whole command, from the process's arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_wrapped(|activities| activities)
+}
+
+/// The same, with what `jumun local` works through wrapped into something else: for a binary that is to be tested.
+#[must_use]
+pub fn main_wrapped(wrap: Wrap) -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Local(Box::new(cli.local))) {
-        Command::Local(settings) => run_local(&settings),
+        Command::Local(settings) => run_local(&settings, wrap),
         Command::Provider(settings) => run_provider(&settings),
         Command::Demo(settings) => run_demo(&settings),
         Command::Token(settings) => token(&settings),
@@ -214,12 +224,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run_local(settings: &Settings) -> Result<(), Failure> {
+fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
     start_logging(&settings.log);
     let configuration = settings.configuration().map_err(LocalError::from)?;
     let dir = local::open_data_dir(settings)?;
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(local::run(settings, configuration, &dir));
+    let outcome = runtime.block_on(local::run(settings, configuration, &dir, wrap));
     // The store's own threads let go of their files before the directory is given up.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     Ok(outcome?)
@@ -296,7 +306,7 @@ async fn demo_alone(
     dir: &DataDir,
 ) -> Result<(), Failure> {
     let access = configuration.access.clone();
-    let running = Box::pin(local::start(own, configuration, dir)).await?;
+    let running = Box::pin(local::start(own, configuration, dir, |activities| activities)).await?;
     let mint = Mint::open(&access, dir.path())?;
     let api = running.api().parse().expect("our own address is a URL");
     let outcome = tokio::select! {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use workflows::Context;
 
 use crate::config::{self, Configuration, HttpUrl, InvalidConfiguration, NotAnHttpUrl};
+use crate::engine::{InvalidTuning, Tuning};
 use crate::listen::Listener;
 use crate::store_url::StoreUrl;
 
@@ -51,6 +52,11 @@ pub struct Settings {
     /// Where an engine that was fetched is kept [default: `$XDG_CACHE_HOME/jumun`, else `~/.cache/jumun`]
     #[arg(long, env = "JUMUN_CACHE_DIR", value_name = "DIR")]
     pub cache_dir: Option<PathBuf>,
+
+    /// Engine settings (TOML, in restate-server's words) over those that jumun runs it with; the engine ignores a key that
+    /// it does not know, and names, directory and addresses stay jumun's
+    #[arg(long, env = "JUMUN_ENGINE_CONFIG", value_name = "FILE")]
+    pub engine_config: Option<PathBuf>,
 
     /// The configuration file (TOML): sections `providers`, `payment`, `orders`, `limits`, `worker` and `notifications`;
     /// the environment is above it, like `JUMUN_ORDERS__STUCK_AFTER`, and flags are above that
@@ -113,6 +119,14 @@ impl Settings {
         }
         configuration.stuck_after = self.stuck_after.unwrap_or(configuration.stuck_after);
         Ok(configuration)
+    }
+
+    /// What is laid over the engine's own configuration.
+    ///
+    /// # Errors
+    /// Where the file that is to say so cannot be used.
+    pub fn tuning(&self) -> Result<Tuning, InvalidTuning> {
+        self.engine_config.as_deref().map_or_else(|| Ok(Tuning::default()), Tuning::read)
     }
 
     pub fn address(&self, listener: Listener) -> SocketAddr {

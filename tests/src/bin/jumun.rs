@@ -1,7 +1,7 @@
-//! `jumun`, as the tests start and kill it.
+//! `jumun`, as the tests start, fault and kill it.
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    jumun::main()
+    jumun::main_wrapped(tests::faulted)
 }

@@ -1,5 +1,6 @@
 //! The ports, each faulted at its steps. What reads is never faulted.
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,15 +13,15 @@ use workflows::notification::{
     WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Filed, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Fact, Filed, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::payment::{AuditQuery, Audited, Charge, Charged, Due, Payment, Payments};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
 use workflows::provider::{Listing, OrderRef, Undo};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
-use workflows::{MessageId, Order, OrderId, ProviderError, Step};
+use workflows::{MerchantId, MessageId, Order, OrderId, ProviderError, Step};
 
-use super::{Faults, Place};
+use super::{Call, Faults, Place};
 
 /// A port, faulted.
 pub(super) struct Faulted<P: ?Sized> {
@@ -29,19 +30,39 @@ pub(super) struct Faulted<P: ?Sized> {
 }
 
 impl<P: ?Sized> Faulted<P> {
-    async fn asked<T>(
+    async fn asked<T: Debug + PartialEq, F: Future<Output = Result<T, ProviderError>>>(
         &self,
         step: Step,
-        call: impl Future<Output = Result<T, ProviderError>>,
+        of: OrderRef,
+        call: impl Fn() -> F,
     ) -> Result<T, ProviderError> {
-        self.faults.around(step, Place::Provider, call).await
+        let OrderRef { order_id, merchant_id } = of;
+        self.faults.around(Call { order_id, merchant_id, step, place: Place::Provider }, call).await
+    }
+}
+
+/// Which order a request is about.
+macro_rules! of {
+    ($request:expr) => {
+        OrderRef { order_id: $request.order_id.clone(), merchant_id: $request.merchant_id.clone() }
+    };
+}
+
+/// Whose order the entry is about.
+fn merchant_of(entry: &Entry<'_>) -> MerchantId {
+    match (entry.before, entry.facts) {
+        (Some(order), _) => order.merchant_id.clone(),
+        (None, [Fact::OrderPlaced(placement), ..]) => placement.merchant_id.clone(),
+        (None, facts) => panic!("an order begins with {facts:?}"),
     }
 }
 
 #[async_trait]
 impl OrderBook for Faulted<dyn OrderBook> {
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
-        self.faults.around(entry.step, Place::Record, self.inner.record(entry)).await
+        let (order_id, merchant_id) = (entry.order_id.clone(), merchant_of(&entry));
+        let at = Call { order_id, merchant_id, step: entry.step, place: Place::Record };
+        self.faults.around(at, || self.inner.record(entry.clone())).await
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -101,27 +122,27 @@ impl OrderBook for Faulted<dyn OrderBook> {
 #[async_trait]
 impl Payments for Faulted<dyn Payments> {
     async fn charge(&self, charge: &Charge) -> Result<Charged, ProviderError> {
-        self.asked(Step::PaymentCharge, self.inner.charge(charge)).await
+        self.asked(Step::PaymentCharge, of!(charge), || self.inner.charge(charge)).await
     }
 
     async fn refund(&self, due: &Due) -> Result<Undo, ProviderError> {
-        self.asked(Step::PaymentRefund, self.inner.refund(due)).await
+        self.asked(Step::PaymentRefund, of!(due), || self.inner.refund(due)).await
     }
 
     async fn open_deposit(&self, due: &Due) -> Result<(), ProviderError> {
-        self.asked(Step::PaymentOpenDeposit, self.inner.open_deposit(due)).await
+        self.asked(Step::PaymentOpenDeposit, of!(due), || self.inner.open_deposit(due)).await
     }
 
     async fn close_deposit(&self, due: &Due) -> Result<Undo, ProviderError> {
-        self.asked(Step::PaymentCloseDeposit, self.inner.close_deposit(due)).await
+        self.asked(Step::PaymentCloseDeposit, of!(due), || self.inner.close_deposit(due)).await
     }
 
     async fn confirm_deposit(&self, due: &Due) -> Result<(), ProviderError> {
-        self.asked(Step::PaymentConfirmDeposit, self.inner.confirm_deposit(due)).await
+        self.asked(Step::PaymentConfirmDeposit, of!(due), || self.inner.confirm_deposit(due)).await
     }
 
     async fn return_deposit(&self, due: &Due) -> Result<Undo, ProviderError> {
-        self.asked(Step::PaymentReturnDeposit, self.inner.return_deposit(due)).await
+        self.asked(Step::PaymentReturnDeposit, of!(due), || self.inner.return_deposit(due)).await
     }
 
     async fn payments(&self, listing: &Listing) -> Result<Vec<Payment>, ProviderError> {
@@ -136,19 +157,19 @@ impl Payments for Faulted<dyn Payments> {
 #[async_trait]
 impl Stock for Faulted<dyn Stock> {
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, ProviderError> {
-        self.asked(Step::StockReserve, self.inner.reserve(reservation)).await
+        self.asked(Step::StockReserve, of!(reservation), || self.inner.reserve(reservation)).await
     }
 
     async fn release(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::StockRelease, self.inner.release(order)).await
+        self.asked(Step::StockRelease, of!(order), || self.inner.release(order)).await
     }
 
     async fn commit(&self, order: &OrderRef) -> Result<(), ProviderError> {
-        self.asked(Step::StockCommit, self.inner.commit(order)).await
+        self.asked(Step::StockCommit, of!(order), || self.inner.commit(order)).await
     }
 
     async fn restock(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::StockRestock, self.inner.restock(order)).await
+        self.asked(Step::StockRestock, of!(order), || self.inner.restock(order)).await
     }
 
     async fn put_product(&self, product: &Product) -> Result<ProductPut, ProviderError> {
@@ -163,19 +184,19 @@ impl Stock for Faulted<dyn Stock> {
 #[async_trait]
 impl Deliveries for Faulted<dyn Deliveries> {
     async fn request(&self, request: &DeliveryRequest) -> Result<(), ProviderError> {
-        self.asked(Step::DeliveryRequest, self.inner.request(request)).await
+        self.asked(Step::DeliveryRequest, of!(request), || self.inner.request(request)).await
     }
 
     async fn start(&self, order: &OrderRef) -> Result<(), ProviderError> {
-        self.asked(Step::DeliveryStart, self.inner.start(order)).await
+        self.asked(Step::DeliveryStart, of!(order), || self.inner.start(order)).await
     }
 
     async fn complete(&self, order: &OrderRef) -> Result<(), ProviderError> {
-        self.asked(Step::DeliveryComplete, self.inner.complete(order)).await
+        self.asked(Step::DeliveryComplete, of!(order), || self.inner.complete(order)).await
     }
 
     async fn cancel(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::DeliveryCancel, self.inner.cancel(order)).await
+        self.asked(Step::DeliveryCancel, of!(order), || self.inner.cancel(order)).await
     }
 
     async fn deliveries(&self, listing: &Listing) -> Result<Vec<Delivery>, ProviderError> {
@@ -186,34 +207,34 @@ impl Deliveries for Faulted<dyn Deliveries> {
 #[async_trait]
 impl Kitchen for Faulted<dyn Kitchen> {
     async fn offer(&self, ticket: &Ticket) -> Result<(), ProviderError> {
-        self.asked(Step::KitchenOffer, self.inner.offer(ticket)).await
+        self.asked(Step::KitchenOffer, of!(ticket), || self.inner.offer(ticket)).await
     }
 
     async fn withdraw(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::KitchenWithdraw, self.inner.withdraw(order)).await
+        self.asked(Step::KitchenWithdraw, of!(order), || self.inner.withdraw(order)).await
     }
 
     async fn start(&self, ticket: &Ticket) -> Result<(), ProviderError> {
-        self.asked(Step::KitchenStart, self.inner.start(ticket)).await
+        self.asked(Step::KitchenStart, of!(ticket), || self.inner.start(ticket)).await
     }
 
     async fn finish(&self, order: &OrderRef) -> Result<(), ProviderError> {
-        self.asked(Step::KitchenFinish, self.inner.finish(order)).await
+        self.asked(Step::KitchenFinish, of!(order), || self.inner.finish(order)).await
     }
 
     async fn stop(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::KitchenStop, self.inner.stop(order)).await
+        self.asked(Step::KitchenStop, of!(order), || self.inner.stop(order)).await
     }
 }
 
 #[async_trait]
 impl Promotions for Faulted<dyn Promotions> {
     async fn issue(&self, request: &CouponRequest) -> Result<(), ProviderError> {
-        self.asked(Step::PromotionIssue, self.inner.issue(request)).await
+        self.asked(Step::PromotionIssue, of!(request), || self.inner.issue(request)).await
     }
 
     async fn revoke(&self, order: &OrderRef) -> Result<Undo, ProviderError> {
-        self.asked(Step::PromotionRevoke, self.inner.revoke(order)).await
+        self.asked(Step::PromotionRevoke, of!(order), || self.inner.revoke(order)).await
     }
 
     async fn coupons(&self, listing: &Listing) -> Result<Vec<Coupon>, ProviderError> {
@@ -224,11 +245,12 @@ impl Promotions for Faulted<dyn Promotions> {
 #[async_trait]
 impl Notifications for Faulted<dyn Notifications> {
     async fn send(&self, notice: &Notice) -> Result<Vec<MessageId>, ProviderError> {
-        self.asked(Step::NotificationSend, self.inner.send(notice)).await
+        self.asked(Step::NotificationSend, of!(notice), || self.inner.send(notice)).await
     }
 
     async fn deliver(&self, request: &AttemptRequest) -> Result<Attempted, ProviderError> {
-        self.asked(Step::NotificationDeliver, self.inner.deliver(request)).await
+        let Some(of) = self.faults.order_of(&request.message_id) else { return self.inner.deliver(request).await };
+        self.asked(Step::NotificationDeliver, of, || self.inner.deliver(request)).await
     }
 
     async fn notifications(&self, listing: &Listing) -> Result<Vec<Notification>, ProviderError> {
