@@ -15,8 +15,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use workflows::{Command, Role};
 
-use crate::process::{Process, setting};
-use crate::{Answer, Providers, Setup};
+use crate::process::{Process, setting, settings};
+use crate::{Answer, Providers, Setup, until};
 
 /// The line of JSON that `jumun --json` prints once it is ready.
 #[derive(Clone, Debug, Deserialize)]
@@ -86,6 +86,14 @@ impl Jumun {
     pub(crate) async fn spawn_logging(arguments: &[&str], log: Option<File>) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let (process, ready) = Process::start_logging(&arguments, log).await;
+        Self::of(process, ready)
+    }
+
+    /// The same with a variable of its own.
+    pub(crate) async fn spawn_with(arguments: &[&str], variable: (String, String)) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let environment = settings().into_iter().chain([variable]).collect();
+        let (process, ready) = Process::start_with(&arguments, environment).await;
         Self::of(process, ready)
     }
 
@@ -248,6 +256,24 @@ impl Jumun {
         answer["rows"].as_array().cloned().unwrap_or_default()
     }
 
+    /// The invocation that runs an order.
+    async fn run_of(&self, order_id: &str) -> String {
+        let invocations = self.invocations(order_id).await;
+        let run = invocations.iter().find(|row| row["target_handler_name"] == "run").expect("the workflow runs");
+        run["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Waits until the engine has a cancel of an order's workflow in its journal, whether or not the workflow has heard it.
+    pub async fn hears_cancel(&self, order_id: &str) {
+        let query = format!("SELECT entry_type FROM sys_journal WHERE id = '{}'", self.run_of(order_id).await);
+        until("the cancel", async || {
+            let entries = self.engine_query(&query).await;
+            let kinds = entries.iter().filter_map(|entry| entry["entry_type"].as_str());
+            kinds.into_iter().any(|kind| kind.contains("Signal")).then_some(())
+        })
+        .await;
+    }
+
     /// Presses the engine's cancel button for an order's workflow.
     pub async fn cancel_in_engine(&self, order_id: &str) {
         self.press_in_engine(order_id, "cancel").await;
@@ -259,9 +285,7 @@ impl Jumun {
     }
 
     async fn press_in_engine(&self, order_id: &str, button: &str) {
-        let invocations = self.invocations(order_id).await;
-        let run = invocations.iter().find(|row| row["target_handler_name"] == "run").expect("the workflow runs");
-        let id = run["id"].as_str().expect("an id");
+        let id = self.run_of(order_id).await;
         let request = self.client.patch(format!("{}/invocations/{id}/{button}", self.ready.engine_admin));
         let _ = self.send(request).await.ok();
     }

@@ -12,11 +12,12 @@ use tracing::{debug, error, info};
 use worker::AdminError;
 use workflows::Context;
 
+use crate::Wrap;
 use crate::access::{self, AccessError};
 use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::disk::{self, Unwritable};
-use crate::engine::{Engine, EngineError, Launch};
+use crate::engine::{Engine, EngineError, InvalidTuning, Launch};
 use crate::fetch::{self, FetchError};
 use crate::identity::{Identity, IdentityError};
 use crate::listen::{self, ListenError, Listener, Reserved};
@@ -49,6 +50,8 @@ pub enum LocalError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Configuration(#[from] InvalidConfiguration),
+    #[error("the engine's settings cannot be used")]
+    Tuning(#[from] InvalidTuning),
     #[error("cannot open the store")]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -79,7 +82,7 @@ impl LocalError {
     /// What the process ends with.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) => crate::MAKES_NO_SENSE,
+            Self::Configuration(_) | Self::Tuning(_) => crate::MAKES_NO_SENSE,
             Self::Access(error) => error.exit_code(),
             // Something around jumun is in the way of a start, rather than something that went wrong in it.
             Self::DataDir(_)
@@ -106,8 +109,13 @@ pub fn open_data_dir(settings: &Settings) -> Result<DataDir, LocalError> {
 }
 
 /// Runs until it is asked to stop, or cannot go on.
-pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
-    let outcome = Box::pin(run_on(settings, configuration, dir)).await;
+pub async fn run(
+    settings: &Settings,
+    configuration: Configuration,
+    dir: &DataDir,
+    wrap: Wrap,
+) -> Result<(), LocalError> {
+    let outcome = Box::pin(run_on(settings, configuration, dir, wrap)).await;
     match (outcome, disk::check(dir.path(), disk::TO_GO_ON)) {
         // A disk without room has many symptoms, each of them puzzling by itself.
         (Err(error), Err(unwritable)) if !matches!(error, LocalError::Unwritable(_)) => {
@@ -118,10 +126,15 @@ pub async fn run(settings: &Settings, configuration: Configuration, dir: &DataDi
     }
 }
 
-async fn run_on(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<(), LocalError> {
+async fn run_on(
+    settings: &Settings,
+    configuration: Configuration,
+    dir: &DataDir,
+    wrap: Wrap,
+) -> Result<(), LocalError> {
     let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
     let running = tokio::select! {
-        running = start(settings, configuration, dir) => running?,
+        running = start(settings, configuration, dir, wrap) => running?,
         by = requests.next() => {
             info!(by, "stopped before it was ready");
             return Ok(());
@@ -154,7 +167,12 @@ async fn run_on(settings: &Settings, configuration: Configuration, dir: &DataDir
 }
 
 /// Starts everything, and returns once orders can be placed.
-pub async fn start(settings: &Settings, configuration: Configuration, dir: &DataDir) -> Result<Running, LocalError> {
+pub async fn start(
+    settings: &Settings,
+    configuration: Configuration,
+    dir: &DataDir,
+    wrap: Wrap,
+) -> Result<Running, LocalError> {
     let api_listener = listen::bind(Listener::Api, settings.address(Listener::Api)).await?;
     let worker_listener = listen::bind(Listener::Worker, settings.address(Listener::Worker)).await?;
     let (api_address, worker_address) = (api_listener.local_addr()?, worker_listener.local_addr()?);
@@ -168,6 +186,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     let cache = settings.cache_dir.clone().or_else(crate::default_cache_dir).ok_or(LocalError::NoCacheDir)?;
     let mut engine = Engine::start(Launch {
         binary: fetch::restate_server(settings.restate_server.as_deref(), &cache).await?,
+        tuning: settings.tuning()?,
         dir: dir.engine(),
         identity: identity.path().to_owned(),
         ingress: ingress.address,
@@ -188,6 +207,7 @@ pub async fn start(settings: &Settings, configuration: Configuration, dir: &Data
     let activities = open(dir, failure.clone(), payment_store.as_ref(), configuration);
     let engine_ready = async { Ok(engine.ready(ENGINE_READY_WITHIN).await?) };
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
+    let activities = wrap(activities);
 
     let endpoint = worker::endpoint(activities.ports(), &engines);
     let worker = Serving::start(|stop| worker::serve(worker_listener, endpoint, stop, WORKER_GRACE));

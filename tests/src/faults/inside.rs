@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::{Activities, Modes, NotificationSettings, Store};
+use activities::{Activities, CardKeys, Modes, NotificationSettings, Store};
 use tokio::net::TcpListener;
 use workflows::Step;
 use workflows::order::Ports;
+use workflows::payment::Vault;
 
 use super::{Fault, Faults, Place};
 use crate::process::unlimited;
@@ -29,9 +30,7 @@ impl Jumun {
     pub async fn faulted_on(setup: Setup, faults: &Arc<Faults>) -> (Self, Books) {
         let books = Books::open(MEMORY).await;
         let (jumun, ports) = Box::pin(Self::without_worker_on(setup, faults, books.activities.clone())).await;
-        let worker = Worker::start(&ports).await;
-        worker::register(&jumun.ready.engine_admin, &worker.url).await.expect("registers");
-        (jumun, books)
+        (jumun.working(&ports).await, books)
     }
 
     /// The same before a worker has come: what workers of this test's own work through.
@@ -40,16 +39,37 @@ impl Jumun {
         Self::without_worker_on(Setup::new(), faults, inner).await
     }
 
+    /// A system whose API seals cards with `seals`, and whose worker opens them with `opens`.
+    pub async fn sealed(seals: Arc<dyn Vault>, opens: Arc<dyn Vault>) -> Self {
+        let inner = open(Store::open(MEMORY).await.expect("opens"), NotificationSettings::default()).await;
+        let activities = Activities { vault: opens, ..inner };
+        let (jumun, ports) = Box::pin(Self::over(Setup::new(), activities, seals)).await;
+        jumun.working(&ports).await
+    }
+
+    async fn working(self, ports: &Ports) -> Self {
+        let worker = Worker::start(ports).await;
+        worker::register(&self.ready.engine_admin, &worker.url).await.expect("registers");
+        self
+    }
+
     async fn without_worker_on(setup: Setup, faults: &Arc<Faults>, inner: Activities) -> (Self, Ports) {
-        let mut jumun = setup.start().await;
         let activities = faults.wrap(inner);
+        let vault = activities.vault.clone();
+        Self::over(setup, activities, vault).await
+    }
+
+    async fn over(setup: Setup, activities: Activities, vault: Arc<dyn Vault>) -> (Self, Ports) {
+        let mut jumun = setup.start().await;
         let ports = activities.ports();
 
         let (api_listener, api) = listener().await;
         let deps = api::Deps {
             orders: activities.orders,
+            audit: activities.audit,
             merchants: activities.merchants,
             payments: activities.payments,
+            vault,
             stock: activities.stock,
             deliveries: activities.deliveries,
             promotions: activities.promotions,
@@ -84,6 +104,7 @@ pub(crate) async fn open(store: Store, notifications: NotificationSettings) -> A
     let setup = activities::Setup {
         store,
         payment_store: None,
+        card_keys: CardKeys::draw().parse().expect("keys"),
         remote: BTreeMap::new(),
         notifications,
         modes: Arc::new(Modes::default()),
