@@ -134,8 +134,8 @@ async fn many_are_cancelled_as_counted_and_no_others() {
     let lifecycle = variant("food-delivery", |lifecycle| lifecycle["cancellation"]["operator"] = json!("accepted"));
     let shop = Shop::open_with(shared().await, lifecycle).await;
     let mut ids = Vec::new();
-    for _ in 0..10 {
-        ids.extend(futures::future::join_all((0..6).map(|_| shop.placed())).await);
+    for _ in 0..20 {
+        ids.extend(futures::future::join_all((0..3).map(|_| shop.placed())).await);
     }
     let (cooking, waiting) = ids.split_at(3);
     for id in cooking {

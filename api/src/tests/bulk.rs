@@ -60,6 +60,7 @@ async fn they_are_counted_before_they_are_commanded() {
 async fn each_order_answers_for_itself() {
     let world = World::new().await;
     let mut lifecycle = json!(Lifecycle::preset("sauce-shop"));
+    lifecycle["name"] = json!("cautious");
     lifecycle["cancellation"]["operator"] = json!("paid");
     let merchant = json!({"name": "S", "currency": "KRW", "lifecycle": lifecycle});
     assert_eq!(world.put("/v1/merchants/sauce-shop", merchant).await.status, 200);
