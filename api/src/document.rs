@@ -309,6 +309,16 @@ fn state_alternatives(document: &mut Json) {
         ),
         alternative(&["method"], json!({ "method": one_of(&["deposit"]) })),
     ]);
+    schemas["BulkBody"]["anyOf"] = json!([
+        alternative(&["dry_run"], json!({ "dry_run": { "type": "boolean", "enum": [true] } })),
+        alternative(
+            &["dry_run", "expected"],
+            json!({ "dry_run": { "type": "boolean", "enum": [false] }, "expected": { "type": "integer" } }),
+        ),
+    ]);
+    let parts = schemas["BulkFilter"]["properties"].as_object().cloned().unwrap_or_default();
+    let there = parts.iter().map(|(name, part)| alternative(&[name], json!({ name: { "type": part["type"] } })));
+    schemas["BulkFilter"]["anyOf"] = there.collect();
     // Local mode has it.
     if let Some(mode) = schemas.get_mut("SandboxMode") {
         let none = json!({ "type": "integer", "nullable": true, "enum": [null] });

@@ -34,6 +34,7 @@ enum Meets {
 /// For each operation, and each command, what these meet: the order's customer and another one, the order's merchant and
 /// another one, the courier who brought it and another one, and an operator.
 const TABLE: &[(&str, [Meets; 7])] = &[
+    ("bulk_command_orders", [F, F, F, F, F, F, Y]),
     ("command_order accept", [F, F, Y, H, F, F, F]),
     ("command_order cancel", [Y, H, Y, H, F, F, Y]),
     ("command_order complete-delivery", [F, F, F, F, Y, H, F]),
@@ -52,6 +53,7 @@ const TABLE: &[(&str, [Meets; 7])] = &[
     ("get_product", [Y, Y, Y, Y, Y, Y, Y]),
     ("get_sandbox", [F, F, F, F, F, F, Y]),
     ("get_webhook", [F, F, Y, F, F, F, Y]),
+    ("list_audit", [F, F, F, F, F, F, Y]),
     ("list_coupons", [F, F, O, N, F, F, O]),
     ("list_deliveries", [F, F, O, N, F, F, O]),
     ("list_events", [F, F, F, F, F, F, Y]),
@@ -66,11 +68,13 @@ const TABLE: &[(&str, [Meets; 7])] = &[
     ("list_webhooks", [F, F, Y, F, F, F, Y]),
     ("place_order", [Y, Y, F, F, F, F, Y]),
     ("preview_lifecycle", [Y, Y, Y, Y, Y, Y, Y]),
+    ("prove_ledger", [F, F, F, F, F, F, Y]),
     ("put_merchant", [F, F, F, F, F, F, Y]),
     ("put_product", [F, F, Y, F, F, F, Y]),
     ("put_sandbox", [F, F, F, F, F, F, Y]),
     ("put_webhook", [F, F, Y, F, F, F, Y]),
     ("replay_webhook_delivery", [F, F, Y, F, F, F, Y]),
+    ("retry_order", [F, F, F, F, F, F, Y]),
 ];
 
 /// What takes no token.
@@ -196,6 +200,10 @@ impl Stage {
         let body = match &*route.id {
             // At another merchant's, so that nothing more becomes of this one's.
             "place_order" => Some(Shop::open(self.jumun).await.request("tok_ok", 1)),
+            "bulk_command_orders" => {
+                let filter = json!({ "merchant_id": self.merchant_id });
+                Some(json!({ "filter": filter, "command": "cancel", "dry_run": true }))
+            }
             "preview_lifecycle" => Some(preset("pizza")),
             "put_merchant" => Some(json!({ "name": "A shop", "currency": "KRW", "lifecycle": "food-delivery" })),
             "put_product" => Some(json!({ "name": "chili", "unit_price": price, "on_hand": 100 })),

@@ -105,6 +105,7 @@ impl OrderBook for State {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<Filed>, ProviderError> {
+        self.stored()?;
         let wanted = |id: &OrderId| only.is_none_or(|only| id == only) && after.is_none_or(|after| id.as_str() > after);
         let filed = locked(&self.events)
             .iter()
@@ -138,6 +139,7 @@ impl Audit for State {
     }
 
     async fn entries(&self, query: &TrailQuery) -> Result<Vec<AuditEntry>, ProviderError> {
+        self.stored()?;
         let audit = locked(&self.audit).clone();
         let older = |entry: &AuditEntry| query.beyond.as_ref().is_none_or(|(_, id)| entry.id < *id);
         let by = |entry: &AuditEntry| query.action.as_ref().is_none_or(|action| entry.act.action == *action);

@@ -72,13 +72,19 @@ async fn provoked(operation: &Operation, slug: &str) -> Answer {
             }
         }
 
-        ("list_orders", "invalid-cursor") => asked.path += "?cursor=x",
+        ("list_orders" | "list_audit", "invalid-cursor") => asked.path += "?cursor=x",
         ("put_product", "stock-reserved") => asked.say("/on_hand", json!(1)),
         ("put_product", "currency-mismatch") => asked.say("/unit_price/currency", json!("EUR")),
         ("put_merchant", "unknown-lifecycle") => asked.say("/lifecycle", json!("none")),
         ("put_merchant", "invalid-lifecycle") => asked.say("/lifecycle", json!({})),
         ("preview_lifecycle", "invalid-lifecycle") => asked.body = Some(json!({})),
         ("command_order", "command-not-allowed") => asked.path = asked.path.replace("/cancel", "/complete-delivery"),
+
+        ("retry_order", "nothing-to-retry") => *locked(&world.state.invocations) = Some(Vec::new()),
+        ("bulk_command_orders", "count-changed") => {
+            asked.say("/dry_run", json!(false));
+            asked.say("/expected", json!(7));
+        }
 
         ("place_order", "unknown-merchant") => asked.say("/merchant_id", json!("nobody")),
         ("place_order", "unknown-product") => asked.say("/lines/0/sku", json!("nothing")),
@@ -167,6 +173,9 @@ impl Asked {
         let body = operation.takes_body.then(|| match &*operation.id {
             "place_order" => order(),
             "command_order" => json!({"reason": "Changed my mind."}),
+            "bulk_command_orders" => {
+                json!({"filter": {"merchant_id": "sauce-shop"}, "command": "cancel", "dry_run": true})
+            }
             "put_merchant" => json!({"name": "S", "currency": "KRW", "lifecycle": "sauce-shop"}),
             "put_product" => json!({"name": "Gochujang", "unit_price": price, "on_hand": 10}),
             "put_webhook" => json!({"url": "https://erp.example"}),
