@@ -2,7 +2,9 @@
 //! a time limit, and none carries a header of the caller's, because the engine stores headers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use poem::http::uri::InvalidUri;
@@ -20,6 +22,7 @@ use workflows::{MessageId, OrderId};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A command is answered when its effect is there, and it may find a step in the middle of an attempt.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -35,6 +38,8 @@ pub enum InvalidEngine {
     Base(#[from] ClientBuildError),
     #[error("the engine's HTTP client: {0}")]
     Http(#[from] reqwest::Error),
+    #[error("the engine has no URL")]
+    NoUrl,
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -53,11 +58,16 @@ pub(crate) enum EngineError {
 /// A client of the engine's ingress. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    client: ReqwestClient,
     http: reqwest::Client,
+    ingress: Arc<Nodes<Ingress>>,
+    /// The base URLs of the admin API and UI, without a slash at their end.
+    admin: Arc<Nodes<String>>,
+}
+
+#[derive(Clone)]
+struct Ingress {
+    client: ReqwestClient,
     health_url: String,
-    /// The base URL of the admin API and UI, without a slash at its end.
-    admin_url: String,
 }
 
 /// A workflow as the engine sees it.
@@ -83,11 +93,28 @@ impl Engine {
     /// # Errors
     /// Where it is no absolute URL, or has a query.
     pub fn new(url: &str, admin_url: &str) -> Result<Self, InvalidEngine> {
-        let health_url = format!("{}/restate/health", url.trim_end_matches('/'));
+        Self::of_nodes(&[url], &[admin_url])
+    }
+
+    /// The same of an engine with several nodes, each of which will do: when one fails, the next one is asked.
+    ///
+    /// # Errors
+    /// As `new`; and where there is no URL.
+    pub fn of_nodes(urls: &[impl AsRef<str>], admin_urls: &[impl AsRef<str>]) -> Result<Self, InvalidEngine> {
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
-        let admin_url = admin_url.trim_end_matches('/').to_owned();
-        admin_url.parse::<Uri>().map_err(InvalidEngine::AdminUrl)?;
-        Ok(Self { client: Client::new(url.parse()?, http.clone())?, http, health_url, admin_url })
+        let ingress = urls.iter().map(|url| {
+            let url = url.as_ref();
+            let health_url = format!("{}/restate/health", url.trim_end_matches('/'));
+            Ok(Ingress { client: Client::new(url.parse()?, http.clone())?, health_url })
+        });
+        let admin = admin_urls.iter().map(|url| {
+            let url = url.as_ref().trim_end_matches('/');
+            url.parse::<Uri>().map_err(InvalidEngine::AdminUrl)?;
+            Ok(url.to_owned())
+        });
+        let ingress = Nodes::new(ingress.collect::<Result<_, InvalidEngine>>()?)?;
+        let admin = Nodes::new(admin.collect::<Result<_, InvalidEngine>>()?)?;
+        Ok(Self { ingress: Arc::new(ingress), admin: Arc::new(admin), http })
     }
 
     /// Starts the order's workflow within `limit`. Starting it again changes nothing and succeeds.
@@ -97,28 +124,37 @@ impl Engine {
         order: &PlaceOrder,
         limit: Duration,
     ) -> Result<(), EngineError> {
-        let run = self.workflow(order_id).run(Json(order.clone())).send();
-        within(SUBMIT_TIMEOUT.min(limit), run).await?;
+        let run = |node: Ingress| node.workflow(order_id).run(Json(order.clone())).send();
+        self.ingress.ask(SUBMIT_TIMEOUT.min(limit), run).await?;
         Ok(())
     }
 
     /// Returns once it is decided whether the order stands.
     pub(crate) async fn placement(&self, order_id: &OrderId, wait: Duration) -> Result<(), EngineError> {
-        let call = self.workflow(order_id).placement().call();
-        within(wait, async { call.await?.into_body() }).await
+        let call = |node: Ingress| {
+            let call = node.workflow(order_id).placement().call();
+            async { call.await?.into_body() }
+        };
+        self.ingress.ask(wait, call).await
     }
 
     /// Carries a command to the order's workflow, and its verdict back.
     pub(crate) async fn command(&self, order_id: &OrderId, request: CommandRequest) -> Result<Verdict, EngineError> {
-        let call = self.workflow(order_id).command(Json(request)).call();
-        let Json(verdict) = within(COMMAND_TIMEOUT, async { call.await?.into_body() }).await?;
+        let call = |node: Ingress| {
+            let call = node.workflow(order_id).command(Json(request.clone())).call();
+            async { call.await?.into_body() }
+        };
+        let Json(verdict) = self.ingress.ask_once(COMMAND_TIMEOUT, call).await?;
         Ok(verdict)
     }
 
     /// Whether the ingress takes requests. The caller says how long it waits.
     pub(crate) async fn health(&self) -> Result<(), EngineError> {
-        let answer = self.http.get(&self.health_url).send().await;
-        answer.and_then(reqwest::Response::error_for_status).map_err(|error| EngineError::NotTaken(error.into()))?;
+        let healthy = |node: Ingress| {
+            let answer = self.http.get(&node.health_url).send();
+            async { answer.await?.error_for_status() }
+        };
+        self.ingress.ask(HEALTH_TIMEOUT, healthy).await?;
         Ok(())
     }
 
@@ -141,18 +177,16 @@ impl Engine {
              AND target_service_key IN ({}) AND target_handler_name = 'run'",
             keys.join(", ")
         );
-        let answer = async {
-            let request = self.http.post(format!("{}/query", self.admin_url)).header("accept", "application/json");
-            let response = request.json(&json!({ "query": query })).send().await?.error_for_status()?;
-            response.json::<Value>().await
+        let query = &json!({ "query": query });
+        let rows = |admin_url: String| async move {
+            let request = self.http.post(format!("{admin_url}/query")).header("accept", "application/json");
+            let response = request.json(query).send().await?.error_for_status()?;
+            Ok::<_, reqwest::Error>((response.json::<Value>().await?, admin_url))
         };
-        let answer = match tokio::time::timeout(ADMIN_TIMEOUT, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(EngineError::Unanswered(error.into())),
-            Err(elapsed) => return Err(EngineError::Unanswered(elapsed.into())),
-        };
+        let (answer, admin_url) = self.admin.ask(ADMIN_TIMEOUT, rows).await?;
         let rows = answer["rows"].as_array().into_iter().flatten();
-        let of_order = |row: &Value| Some((row["target_service_key"].as_str()?.parse().ok()?, self.read(row)?));
+        let of_order =
+            |row: &Value| Some((row["target_service_key"].as_str()?.parse().ok()?, Invocation::read(row, &admin_url)?));
         Ok(rows.filter_map(of_order).collect())
     }
 
@@ -160,59 +194,135 @@ impl Engine {
     /// has ended. Whatever else a workflow does, it is not disturbed (seen with restate-server 1.7.12: one that runs or
     /// waits for a promise answers 200 as well, and goes its way).
     pub(crate) async fn resume(&self, invocation: &Invocation) -> Result<bool, EngineError> {
-        let url = format!("{}/invocations/{}/resume", self.admin_url, invocation.id);
-        let answer = match tokio::time::timeout(ADMIN_TIMEOUT, self.http.patch(url).send()).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(EngineError::Unanswered(error.into())),
-            Err(elapsed) => return Err(EngineError::Unanswered(elapsed.into())),
+        let resume = |admin_url: String| {
+            let resume = self.http.patch(format!("{admin_url}/invocations/{}/resume", invocation.id)).send();
+            async {
+                let answer = resume.await?;
+                // Completed, or no longer known.
+                if matches!(answer.status(), StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
+                    return Ok(false);
+                }
+                answer.error_for_status().map(|_| true)
+            }
         };
-        // Completed, or no longer known.
-        if matches!(answer.status(), StatusCode::CONFLICT | StatusCode::NOT_FOUND) {
-            return Ok(false);
-        }
-        answer.error_for_status().map_err(|error| EngineError::Unanswered(error.into()))?;
-        Ok(true)
+        self.admin.ask(ADMIN_TIMEOUT, resume).await
     }
 
+    /// Has a message sent once more. It has a queue of its own, and so waits for no retry that sleeps.
+    pub(crate) async fn replay(&self, message: &MessageId) -> Result<(), EngineError> {
+        let replay = |node: Ingress| {
+            let queue = MessageQueueIngressClient::from_client(node.client, format!("{message}/replay"));
+            queue.replay(Json(message.clone())).send()
+        };
+        self.ingress.ask_once(SUBMIT_TIMEOUT, replay).await?;
+        Ok(())
+    }
+
+    /// Has a transfer given back that came too late. Asking again gives nothing back twice.
+    pub(crate) async fn give_back(&self, due: Due) -> Result<(), EngineError> {
+        let give_back = |node: Ingress| {
+            let late = LateDepositIngressClient::from_client(node.client, due.order_id.as_str());
+            late.give_back(Json(due.clone())).send()
+        };
+        self.ingress.ask(SUBMIT_TIMEOUT, give_back).await?;
+        Ok(())
+    }
+}
+
+impl Ingress {
+    fn workflow(&self, order_id: &OrderId) -> OrderWorkflowIngressClient<reqwest::Client> {
+        OrderWorkflowIngressClient::from_client(self.client.clone(), order_id.as_str())
+    }
+}
+
+impl Invocation {
     /// Reads a row of `sys_invocation`, which leaves out what is not known.
-    fn read(&self, row: &Value) -> Option<Invocation> {
+    fn read(row: &Value, admin_url: &str) -> Option<Self> {
         let text = |column: &str| row[column].as_str().map(str::to_owned);
         let id = text("id")?;
-        Some(Invocation {
+        Some(Self {
             status: text("status")?,
             deployment_id: text("pinned_deployment_id"),
             attempts: row["retry_count"].as_u64(),
             last_failure: text("last_failure"),
             failing_step: text("last_failure_related_command_name"),
             next_try_at: row["next_retry_at"].as_str().and_then(|at| at.parse().ok()),
-            link: format!("{}/ui/invocations/{id}", self.admin_url),
+            link: format!("{admin_url}/ui/invocations/{id}"),
             id,
         })
     }
+}
 
-    fn workflow(&self, order_id: &OrderId) -> OrderWorkflowIngressClient<reqwest::Client> {
-        OrderWorkflowIngressClient::from_client(self.client.clone(), order_id.as_str())
+/// Addresses of one engine, any of which will do. One is used until it fails, and then the next.
+struct Nodes<T> {
+    all: Vec<T>,
+    used: AtomicUsize,
+}
+
+impl<T: Clone> Nodes<T> {
+    fn new(all: Vec<T>) -> Result<Self, InvalidEngine> {
+        if all.is_empty() { Err(InvalidEngine::NoUrl) } else { Ok(Self { all, used: AtomicUsize::new(0) }) }
     }
 
-    /// Has a message sent once more. It has a queue of its own, and so waits for no retry that sleeps.
-    pub(crate) async fn replay(&self, message: &MessageId) -> Result<(), EngineError> {
-        let queue = MessageQueueIngressClient::from_client(self.client.clone(), format!("{message}/replay"));
-        within(SUBMIT_TIMEOUT, queue.replay(Json(message.clone())).send()).await?;
-        Ok(())
+    /// The answer of the first node that gives one within its share of `limit`. For calls that may be taken twice.
+    async fn ask<A, E, F>(&self, limit: Duration, call: impl Fn(T) -> F) -> Result<A, EngineError>
+    where
+        E: Into<EngineError>,
+        F: Future<Output = Result<A, E>>,
+    {
+        self.ask_in_turn(limit, call, true).await
     }
 
-    /// Has a transfer given back that came too late. Asking again gives nothing back twice.
-    pub(crate) async fn give_back(&self, due: Due) -> Result<(), EngineError> {
-        let late = LateDepositIngressClient::from_client(self.client.clone(), due.order_id.as_str());
-        within(SUBMIT_TIMEOUT, late.give_back(Json(due)).send()).await?;
-        Ok(())
+    /// The same for other calls: the next node is asked only if this one has certainly not taken the call.
+    async fn ask_once<A, E, F>(&self, limit: Duration, call: impl Fn(T) -> F) -> Result<A, EngineError>
+    where
+        E: Into<EngineError>,
+        F: Future<Output = Result<A, E>>,
+    {
+        self.ask_in_turn(limit, call, false).await
+    }
+
+    async fn ask_in_turn<A, E, F>(
+        &self,
+        limit: Duration,
+        call: impl Fn(T) -> F,
+        repeatable: bool,
+    ) -> Result<A, EngineError>
+    where
+        E: Into<EngineError>,
+        F: Future<Output = Result<A, E>>,
+    {
+        let until = Instant::now() + limit;
+        let mut untried = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        let mut unanswered = None;
+        loop {
+            let used = self.used.load(Ordering::Relaxed);
+            let left = until.saturating_duration_since(Instant::now());
+            let share = if repeatable { left / untried } else { left };
+            let error = match tokio::time::timeout(share, call(self.all[used].clone())).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error.into(),
+                Err(elapsed) => EngineError::Unanswered(elapsed.into()),
+            };
+            // Somebody else may have met the same failure, and gone on already.
+            let next = (used + 1) % self.all.len();
+            let _ = self.used.compare_exchange(used, next, Ordering::Relaxed, Ordering::Relaxed);
+            untried -= 1;
+            let taken = matches!(error, EngineError::Unanswered(_));
+            if untried == 0 || taken && !repeatable {
+                // What a node may have taken, the engine may have, whatever another node says.
+                return Err(unanswered.unwrap_or(error));
+            }
+            if taken {
+                unanswered.get_or_insert(error);
+            }
+        }
     }
 }
 
-async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, EngineError> {
-    match tokio::time::timeout(limit, call).await {
-        Ok(answer) => answer.map_err(EngineError::from),
-        Err(elapsed) => Err(EngineError::Unanswered(elapsed.into())),
+impl From<reqwest::Error> for EngineError {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_connect() { Self::NotTaken(error.into()) } else { Self::Unanswered(error.into()) }
     }
 }
 
@@ -229,5 +339,85 @@ impl From<ClientError> for EngineError {
             ClientError::Protocol { .. } | ClientError::PayloadDecode { .. } => true,
         };
         if taken { Self::Unanswered(error.into()) } else { Self::NotTaken(error.into()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(1);
+
+    fn unreached() -> EngineError {
+        EngineError::NotTaken("connection refused".into())
+    }
+
+    fn unanswered() -> EngineError {
+        EngineError::Unanswered("connection reset".into())
+    }
+
+    /// Three nodes, of which each answers as told, and the nodes that were asked.
+    struct Trial {
+        nodes: Nodes<usize>,
+        asked: Mutex<Vec<usize>>,
+    }
+
+    impl Trial {
+        fn new() -> Self {
+            Self { nodes: Nodes::new(vec![0, 1, 2]).expect("not empty"), asked: Mutex::default() }
+        }
+
+        async fn ask(&self, once: bool, answer: impl Fn(usize) -> Result<usize, EngineError>) -> Option<usize> {
+            let call = |node| {
+                self.asked.lock().expect("no panic").push(node);
+                std::future::ready(answer(node))
+            };
+            if once { self.nodes.ask_once(LIMIT, call).await.ok() } else { self.nodes.ask(LIMIT, call).await.ok() }
+        }
+
+        fn asked(&self) -> Vec<usize> {
+            std::mem::take(&mut self.asked.lock().expect("no panic"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_gone_is_passed_over_from_then_on() {
+        let trial = Trial::new();
+        for once in [true, false] {
+            let dead = trial.nodes.used.load(Ordering::Relaxed);
+            let answer = |node| if node == dead { Err(unreached()) } else { Ok(node) };
+            let next = (dead + 1) % 3;
+            assert_eq!(trial.ask(once, answer).await, Some(next));
+            assert_eq!(trial.ask(once, answer).await, Some(next));
+            assert_eq!(trial.asked(), [dead, next, next]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_may_have_been_taken_is_repeated_only_where_it_may_be() {
+        let trial = Trial::new();
+        assert_eq!(trial.ask(true, |_| Err(unanswered())).await, None);
+        assert_eq!(trial.asked(), [0]);
+        assert_eq!(trial.ask(false, |node| if node == 2 { Ok(node) } else { Err(unanswered()) }).await, Some(2));
+        assert_eq!(trial.asked(), [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn what_one_node_may_have_taken_counts_as_taken() {
+        let nodes = Nodes::new(vec![0, 1, 2]).expect("not empty");
+        let call = |node| std::future::ready(Err::<(), _>(if node == 0 { unanswered() } else { unreached() }));
+        assert!(matches!(nodes.ask(LIMIT, call).await, Err(EngineError::Unanswered(_))));
+        let call = |_| std::future::ready(Err::<(), _>(unreached()));
+        assert!(matches!(nodes.ask(LIMIT, call).await, Err(EngineError::NotTaken(_))));
+    }
+
+    #[tokio::test]
+    async fn a_silent_node_leaves_time_for_the_others() {
+        let nodes = Nodes::new(vec![0, 1, 2]).expect("not empty");
+        let call =
+            |node| async move { if node == 0 { std::future::pending().await } else { Ok::<_, EngineError>(node) } };
+        assert_eq!(nodes.ask(Duration::from_millis(300), call).await.ok(), Some(1));
     }
 }

@@ -9,6 +9,7 @@ mod backup;
 mod bad_input;
 mod cancel;
 mod cards;
+mod cluster;
 mod commands;
 mod compatibility;
 mod contract;

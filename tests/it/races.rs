@@ -19,6 +19,8 @@ const ON_HAND: i64 = 100_000;
 const AT_ONE_GATE: usize = 200;
 /// How often a cancel meets another one, or the engine's button a command.
 const ANYWHERE: usize = 60;
+/// How often two cancels through the API meet one in the engine.
+const FROM_ALL_SIDES: usize = 100;
 /// How often a command meets a cancel at one gate; there are eight.
 const AT_EACH_GATE: usize = 30;
 /// How often a command meets one deadline; there are three.
@@ -235,6 +237,30 @@ async fn two_cancels_at_once_undo_everything_once() {
             assert!(answer.ok()["status"].as_str().is_some_and(|status| status.starts_with("cancell")));
         }
         ended(&shop, &id, "cancelled").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cancels_through_the_api_and_in_the_engine_at_once_undo_everything_once() {
+    let mut lifecycle = with(&brought());
+    lifecycle["coupon"] = json!("before_delivery");
+    let shop = open(lifecycle).await;
+    hold(&shop, rounds(FROM_ALL_SIDES), async |_| {
+        let id = shop.placed().await;
+        shop.jumun.takes(&id, "complete-delivery").await;
+        let cancel = || shop.jumun.command(&id, "cancel");
+        let (first, second, ()) = futures::join!(cancel(), cancel(), shop.jumun.cancel_in_engine(&id));
+        assert_eq!((first.status, second.status), (200, 200), "{first:#?} {second:#?}");
+        ended(&shop, &id, "cancelled").await;
+        // As the providers themselves have it: all of it done once, and undone once.
+        assert_eq!(shop.jumun.entries(&id).await, ["charge", "refund"]);
+        for context in ["deliveries", "coupons"] {
+            let listed = shop.jumun.get(&format!("/v1/{context}?order_id={id}")).await.ok();
+            let states: Vec<_> =
+                listed["items"].as_array().expect("a list").iter().map(|item| &item["state"]).collect();
+            assert_eq!(states, ["cancelled"], "{context}");
+        }
     })
     .await;
 }

@@ -12,7 +12,9 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(crate) async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
+    /// # Errors
+    /// Where the answer breaks off.
+    pub async fn read(response: reqwest::Response) -> reqwest::Result<Self> {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let text = response.text().await?;

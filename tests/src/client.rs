@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,7 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use workflows::{Command, Role};
 
-use crate::process::{Process, setting, settings};
+use crate::process::{Process, child, setting, settings, signal};
 use crate::{Answer, Providers, Setup, until};
 
 /// The line of JSON that `jumun --json` prints once it is ready.
@@ -28,7 +27,8 @@ pub struct Ready {
     pub engine_admin: String,
     pub worker: String,
     pub data_dir: PathBuf,
-    pub engine_pid: u32,
+    /// None where the engine is not jumun's own.
+    pub engine_pid: Option<u32>,
 }
 
 /// A running jumun. It stops when this is dropped, or when the test process ends.
@@ -179,10 +179,15 @@ impl Jumun {
         self.process.ended().await
     }
 
-    /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine that jumun started first.
-    pub fn signal_engine(&self, signal: &str) {
-        let kill = format!("kill -{signal} {}", self.ready.engine_pid);
-        assert!(process::Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success());
+    /// Sends a signal (`STOP`, `CONT`) to jumun itself.
+    pub fn signal(&self, name: &str) {
+        signal(self.process.id(), name);
+    }
+
+    /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine of jumun's own that runs now.
+    pub fn signal_engine(&self, name: &str) {
+        let first = self.ready.engine_pid.expect("an engine of jumun's own");
+        signal(child(self.process.id(), "restate-server").unwrap_or(first), name);
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -5,13 +5,29 @@ use std::io::{BufRead, BufReader};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use api::{BreakerLimits, Limits};
 use serde::de::DeserializeOwned;
 
 use crate::until;
+
+/// Where the processes say what they have to say, if not where this one does.
+static SAYS: OnceLock<Option<File>> = OnceLock::new();
+
+/// What the processes have to say goes to `file` from now on, and nowhere without one.
+pub fn say_to(file: Option<File>) {
+    SAYS.set(file).expect("it is set once, first");
+}
+
+fn says() -> Stdio {
+    match SAYS.get() {
+        None => Stdio::inherit(),
+        Some(None) => Stdio::null(),
+        Some(Some(file)) => file.try_clone().expect("there are file descriptors left").into(),
+    }
+}
 
 /// How long a process that is not needed any more may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -52,6 +68,23 @@ pub(crate) fn setting(key: &str, value: &str) -> (String, String) {
     (format!("JUMUN_LIMITS__{key}"), value.to_owned())
 }
 
+/// Sends a signal (`KILL`, `STOP`, `CONT`) to a process.
+pub fn signal(pid: u32, name: &str) {
+    let kill = format!("kill -{name} {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("sh runs").success(), "{kill}");
+}
+
+/// The process of that name that another one has started and that runs now. Where the system does not tell, none.
+pub(crate) fn child(parent: u32, name: &str) -> Option<u32> {
+    let processes = std::fs::read_dir("/proc").ok()?;
+    processes.filter_map(|process| process.ok()?.file_name().to_str()?.parse().ok()).find(|pid| {
+        // Like `123 (name) S 1 …`: the name, the state, the parent.
+        let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let (named, rest) = line.rsplit_once(')').unwrap_or_default();
+        named.ends_with(&format!("({name}")) && rest.split_whitespace().nth(1) == Some(&parent.to_string())
+    })
+}
+
 /// A running process. It stops when this is dropped, or when the test process ends.
 pub(crate) struct Process(Mutex<Child>);
 
@@ -67,7 +100,7 @@ impl Process {
         environment: Vec<(String, String)>,
     ) -> (Self, T) {
         let mut command = Command::new(binary());
-        command.envs(environment);
+        command.envs(environment).stderr(says());
         Self::start_by(command, arguments).await
     }
 
@@ -77,7 +110,7 @@ impl Process {
         log: Option<File>,
     ) -> (Self, T) {
         let mut command = Command::new(binary());
-        command.envs(settings()).stderr(log.map_or_else(Stdio::inherit, Stdio::from));
+        command.envs(settings()).stderr(log.map_or_else(says, Stdio::from));
         Self::start_by(command, arguments).await
     }
 

@@ -10,8 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use workflows::Context;
 
-use crate::process::{Process, binary};
-use crate::{Answer, Scratch};
+use crate::process::{Process, binary, signal};
+use crate::{Answer, Scratch, ports};
 
 /// The line of JSON that `jumun provider … --json` prints once it is ready.
 #[derive(Deserialize)]
@@ -34,6 +34,8 @@ enum Stores {
     Disk(TempDir),
     /// Payments in PostgreSQL, all others on disk.
     Mixed(TempDir, Scratch),
+    /// The same with a server that is the test's own to break.
+    MixedAt(TempDir, String),
 }
 
 impl Stores {
@@ -41,7 +43,8 @@ impl Stores {
         match self {
             Self::Memory => "mem://".to_owned(),
             Self::Mixed(_, payments) if context == Context::Payment => payments.url.clone(),
-            Self::Disk(directory) | Self::Mixed(directory, _) => {
+            Self::MixedAt(_, payments) if context == Context::Payment => payments.clone(),
+            Self::Disk(directory) | Self::Mixed(directory, _) | Self::MixedAt(directory, _) => {
                 format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display())
             }
         }
@@ -64,10 +67,18 @@ impl Providers {
         Self::start(Stores::Mixed(directory(), Scratch::create().await)).await
     }
 
+    /// The same with payments in the PostgreSQL database at `url`.
+    pub async fn on_disk_and_postgres_at(url: &str) -> Self {
+        Self::start(Stores::MixedAt(directory(), url.to_owned())).await
+    }
+
     async fn start(stores: Stores) -> Self {
         let mut providers = Self { processes: Mutex::default(), urls: BTreeMap::new(), stores };
-        let started = Context::ALL.map(|context| providers.spawn(context, "127.0.0.1:0"));
-        for (context, (process, ready)) in Context::ALL.into_iter().zip(futures::future::join_all(started).await) {
+        let addresses = ports::free::<6>().map(|address| address.to_string());
+        let started =
+            Context::ALL.into_iter().zip(&addresses).map(|(context, listen)| providers.spawn(context, listen));
+        let started = futures::future::join_all(started).await;
+        for (context, (process, ready)) in Context::ALL.into_iter().zip(started) {
             assert_eq!(ready.context, context.as_str());
             providers.processes.get_mut().expect("no panic").insert(context, process);
             providers.urls.insert(context, ready.url);
@@ -92,6 +103,11 @@ impl Providers {
     pub fn kill(&self, context: Context) {
         let killed = self.processes.lock().expect("no panic").remove(&context);
         killed.expect("it runs").kill();
+    }
+
+    /// Sends a signal (`STOP`, `CONT`) to one of them.
+    pub fn signal(&self, context: Context, name: &str) {
+        signal(self.processes.lock().expect("no panic")[&context].id(), name);
     }
 
     /// Starts one that was killed again, at the same address and on the same store.

@@ -1,12 +1,11 @@
 //! A data directory and ports that outlive a process, so that a jumun can be killed and started again.
 
 use std::fs::OpenOptions;
-use std::net::TcpListener;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::{Faults, Jumun, faults};
+use crate::{Faults, Jumun, faults, ports};
 
 /// A data directory and ports that outlive a process.
 pub struct Setup {
@@ -29,10 +28,8 @@ impl Setup {
             "--engine-admin-listen",
             "--engine-node-listen",
         ];
-        // All are held until each is chosen, so that they differ.
-        let ports = flags.map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-        for (flag, port) in flags.iter().zip(&ports) {
-            arguments.extend([(*flag).to_owned(), port.local_addr().expect("bound").to_string()]);
+        for (flag, address) in flags.iter().zip(ports::free::<5>()) {
+            arguments.extend([(*flag).to_owned(), address.to_string()]);
         }
         Self { directory, arguments, log: None }
     }

@@ -50,6 +50,17 @@ pub struct Configuration {
     pub limits: Limits,
     /// The engines that the worker answers, besides the one that jumun starts itself.
     pub identity_keys: Vec<IdentityKey>,
+    /// An engine that runs already. Absent: jumun starts one of its own.
+    pub engine: Option<ExistingEngine>,
+}
+
+/// Where an engine is that others start and stop: each of its nodes, or whatever stands before them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExistingEngine {
+    /// Never empty; any of them will do.
+    pub ingress: Vec<HttpUrl>,
+    /// Likewise.
+    pub admin: Vec<HttpUrl>,
 }
 
 /// By which keys tokens are read, and what they have to say.
@@ -102,6 +113,7 @@ impl Configuration {
             limits: limits::read(&mut reader),
             access: access(&mut reader),
             identity_keys: reader.list("worker.identity_keys", |text| Ok(text.parse()?)).unwrap_or_default(),
+            engine: engine(&mut reader),
         };
         let faults = reader.close();
         if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
@@ -140,6 +152,15 @@ fn providers(reader: &mut Reader) -> BTreeMap<Context, HttpUrl> {
     let url = |context: Context| reader.read(&format!("providers.{context}"), |text| Ok(text.parse::<HttpUrl>()?));
     let urls: Vec<_> = Context::ALL.into_iter().map(url).collect();
     Context::ALL.into_iter().zip(urls).filter_map(|(context, url)| Some((context, url?))).collect()
+}
+
+fn engine(reader: &mut Reader) -> Option<ExistingEngine> {
+    const ADDRESSES: [&str; 2] = ["engine.ingress", "engine.admin"];
+    if !ADDRESSES.iter().any(|name| reader.has(name)) {
+        return None;
+    }
+    let [ingress, admin] = ADDRESSES.map(|name| reader.require_list(name, |text| Ok(text.parse()?)));
+    Some(ExistingEngine { ingress: ingress?, admin: admin? })
 }
 
 fn notifications(reader: &mut Reader) -> NotificationSettings {
@@ -272,6 +293,9 @@ mod tests {
         notification = "https://notify.example/jumun"
         [payment]
         store = "postgres://jumun:pass-word@db/payments"
+        [engine]
+        ingress = ["http://engine-0:8080", "http://engine-1:8080/"]
+        admin = ["http://engine-0:9070"]
         [orders]
         stuck_after = "2m 30s"
         [notifications]
@@ -339,6 +363,12 @@ mod tests {
         assert_eq!(configuration.providers[&Context::Notification].to_string(), "https://notify.example/jumun");
         assert!(configuration.payment_store.is_some_and(|store| store.is_postgres()));
         assert_eq!(configuration.stuck_after, Duration::from_secs(150));
+        let engine = configuration.engine.expect("is there");
+        assert_eq!(
+            engine.ingress.iter().map(HttpUrl::to_string).collect::<Vec<_>>(),
+            ["http://engine-0:8080", "http://engine-1:8080"]
+        );
+        assert_eq!(engine.admin.len(), 1);
         let notifications = configuration.notifications;
         assert_eq!(notifications.schedule, [Duration::from_secs(5), Duration::from_mins(5)]);
         assert_eq!(notifications.attempt_timeout, Duration::from_secs(3));
@@ -364,6 +394,7 @@ mod tests {
             ("JUMUN_NOTIFICATIONS__TEMPLATE__TEMPLATES__PAID__CODE", "PAID"),
             ("JUMUN_LIMITS__REQUESTS_PER_SECOND", "9"),
             ("JUMUN_LIMITS__BREAKER__OPEN_FOR", "3s"),
+            ("JUMUN_ENGINE__ADMIN", "http://a:9070, http://b:9070"),
             ("JUMUN_API_LISTEN", "127.0.0.1:0"),
             ("ANOTHER__PROGRAM", "x"),
         ];
@@ -371,6 +402,7 @@ mod tests {
         assert_eq!(configuration.providers[&Context::Payment].to_string(), "http://payment");
         assert_eq!(configuration.providers[&Context::Stock].to_string(), "http://stock");
         assert_eq!(configuration.stuck_after, Duration::from_secs(150), "an empty variable says nothing");
+        assert_eq!(configuration.engine.map(|engine| (engine.ingress.len(), engine.admin.len())), Some((2, 2)));
         assert_eq!(configuration.notifications.schedule, [Duration::from_secs(1), Duration::from_secs(90)]);
         let template = configuration.notifications.template.expect("is there");
         assert_eq!(template.templates[&Status::Paid].code, "PAID");
@@ -386,6 +418,8 @@ mod tests {
             payment = "127.0.0.1:9101"
             printer = "http://printer"
             stock = 9102
+            [engine]
+            ingress = []
             [orders]
             stuck_after = "0s"
             [notifications]
@@ -423,6 +457,8 @@ mod tests {
             format!("JUMUN_PROVIDERS__KITCHEN: {url}"),
             "JUMUN_LIMITS__OPEN_PLACEMENTS: expected a whole number from 1 to 1000000".to_owned(),
             "colour: there is no such setting".to_owned(),
+            "engine.admin: missing".to_owned(),
+            "engine.ingress: it is empty".to_owned(),
             "limits.breaker.failures_percent: expected a whole number from 1 to 100".to_owned(),
             "limits.breaker.window: expected at most 1h".to_owned(),
             "limits.burst: expected a whole number from 1 to 1000000".to_owned(),

@@ -52,6 +52,8 @@ pub enum EngineError {
     NotReady { within: Duration, last_words: LastWords },
     #[error("cannot ask restate-server whether it is ready")]
     Client(#[from] reqwest::Error),
+    #[error("no engine answered at {urls} within {} s; start it, or leave it to jumun to start one", .within.as_secs())]
+    NotThere { urls: String, within: Duration },
 }
 
 /// Settings of the engine's that are laid over those that jumun comes with.
@@ -243,24 +245,15 @@ impl Engine {
 
     /// Returns when the engine takes invocations and registrations.
     pub async fn ready(&mut self, within: Duration) -> Result<(), EngineError> {
-        // A proxy from the environment has no business on the loopback interface.
-        let client = reqwest::Client::builder().no_proxy().timeout(POLL_TIMEOUT).build()?;
-        let healthy = [
-            format!("{}/health", listen::url(self.launch.admin)),
-            format!("{}/restate/health", listen::url(self.launch.ingress)),
-        ];
-        let ready = async {
-            for url in &healthy {
-                while !is_ok(&client, url).await {
-                    tokio::time::sleep(POLL).await;
-                }
-            }
-        };
+        let (ingress, admin) = ([listen::url(self.launch.ingress)], [listen::url(self.launch.admin)]);
         tokio::select! {
             () = self.ended.cancelled() => self.outcome(),
-            ready = tokio::time::timeout(within, ready) => {
-                ready.map_err(|_| EngineError::NotReady { within, last_words: self.launch.last_words() })
-            }
+            ready = answers(&ingress, &admin, within) => ready.map_err(|error| match error {
+                EngineError::NotThere { within, .. } => {
+                    EngineError::NotReady { within, last_words: self.launch.last_words() }
+                }
+                error => error,
+            }),
         }
     }
 
@@ -294,6 +287,24 @@ impl Drop for Engine {
             let _ = supervisor.join();
         }
     }
+}
+
+/// Returns when an engine answers at one of the ingress URLs and at one of the admin URLs: so it takes invocations and
+/// registrations.
+pub async fn answers(ingress: &[String], admin: &[String], within: Duration) -> Result<(), EngineError> {
+    // A proxy from the environment has no business between jumun and its engine.
+    let client = reqwest::Client::builder().no_proxy().timeout(POLL_TIMEOUT).build()?;
+    let answer = async {
+        for (urls, path) in [(admin, "health"), (ingress, "restate/health")] {
+            let healthy: Vec<_> = urls.iter().map(|url| format!("{url}/{path}")).collect();
+            let mut urls = healthy.iter().cycle();
+            while !is_ok(&client, urls.next().expect("there is one")).await {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    };
+    let not_there = |_| EngineError::NotThere { urls: [admin, ingress].concat().join(", "), within };
+    tokio::time::timeout(within, answer).await.map_err(not_there)
 }
 
 async fn is_ok(client: &reqwest::Client, url: &str) -> bool {
@@ -432,6 +443,13 @@ mod tests {
         std::fs::write(&path, "[worker").expect("writes");
         assert!(matches!(Tuning::read(&path), Err(InvalidTuning::NotToml { .. })));
         assert!(matches!(Tuning::read(dir.path()), Err(InvalidTuning::Unreadable { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_named() {
+        let nowhere = ["http://127.0.0.1:1".to_owned()];
+        let error = answers(&nowhere, &nowhere, Duration::from_millis(100)).await.expect_err("nobody is there");
+        assert!(error.to_string().contains("no engine answered at http://127.0.0.1:1"), "{error}");
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ mod deployments;
 mod disk;
 mod doctor;
 mod engine;
+mod engines;
 mod fetch;
 mod identity;
 mod listen;
@@ -289,6 +290,14 @@ fn run_doctor(settings: &doctor::Settings) -> Result<(), Failure> {
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     outcome
+}
+
+/// The engine's program that jumun would start, fetched if there is none yet.
+///
+/// # Errors
+/// Where there is none to be had.
+pub async fn engine_program() -> Result<PathBuf, impl std::error::Error> {
+    engines::program(&Own::parse_from(["jumun"]).settings).await
 }
 
 /// The flags of `jumun local`, as far as the environment sets them.

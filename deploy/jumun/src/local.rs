@@ -1,4 +1,5 @@
-//! `jumun local`: engine, store, worker, providers and API in one process and one child. `start` is the story.
+//! `jumun local`: store, worker, providers and API in one process, and the engine in a child, unless one runs already.
+//! `start` is the story.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use crate::access::{self, AccessError};
 use crate::config::{Configuration, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::disk::{self, Unwritable};
-use crate::engine::{Engine, EngineError, InvalidTuning, Launch};
-use crate::fetch::{self, FetchError};
-use crate::identity::{Identity, IdentityError};
-use crate::listen::{self, ListenError, Listener, Reserved};
+use crate::engine::{EngineError, InvalidTuning};
+use crate::engines::Engines;
+use crate::fetch::FetchError;
+use crate::identity::IdentityError;
+use crate::listen::{self, ListenError, Listener};
 use crate::report::{self, Ready};
 use crate::seed::{SeedError, Seeds};
 use crate::settings::Settings;
@@ -176,32 +178,13 @@ pub async fn start(
     let api_listener = listen::bind(Listener::Api, settings.address(Listener::Api)).await?;
     let worker_listener = listen::bind(Listener::Worker, settings.address(Listener::Worker)).await?;
     let (api_address, worker_address) = (api_listener.local_addr()?, worker_listener.local_addr()?);
-    let engine_addresses = [Listener::EngineIngress, Listener::EngineAdmin, Listener::EngineNode]
-        .map(|listener| (listener, settings.address(listener)));
-    let [ingress, admin, node] = listen::reserve(engine_addresses).await?;
     let payment_store = payment_store(&configuration)?;
     let access = access::access(&configuration.access, dir.path())?;
 
-    let identity = Identity::open(&dir.engine())?;
-    let cache = settings.cache_dir.clone().or_else(crate::default_cache_dir).ok_or(LocalError::NoCacheDir)?;
-    let mut engine = Engine::start(Launch {
-        binary: fetch::restate_server(settings.restate_server.as_deref(), &cache).await?,
-        tuning: settings.tuning()?,
-        dir: dir.engine(),
-        identity: identity.path().to_owned(),
-        ingress: ingress.address,
-        admin: admin.address,
-        node: node.address,
-    })?;
-    let urls = Urls {
-        api: listen::url(api_address),
-        worker: listen::url(worker_address),
-        ingress: listen::url(ingress.address),
-        admin: listen::url(admin.address),
-    };
+    let mut engine = Engines::start(settings, &configuration, dir).await?;
+    let urls = Urls { api: listen::url(api_address), worker: listen::url(worker_address) };
 
     let Configuration { stuck_after, limits, .. } = configuration;
-    let engines: Vec<_> = [identity.key()].into_iter().chain(&configuration.identity_keys).cloned().collect();
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
     let failure = StoreFailure::default();
     let activities = open(dir, failure.clone(), payment_store.as_ref(), configuration);
@@ -209,9 +192,9 @@ pub async fn start(
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
     let activities = wrap(activities);
 
-    let endpoint = worker::endpoint(activities.ports(), &engines);
+    let endpoint = worker::endpoint(activities.ports(), &engine.keys);
     let worker = Serving::start(|stop| worker::serve(worker_listener, endpoint, stop, WORKER_GRACE));
-    worker::register(&urls.admin, &urls.worker).await?;
+    engine.register(&urls.worker).await?;
     let seeds = Seeds { merchants: activities.merchants.clone(), stock: activities.stock.clone() };
     let seeding = if seeds_may_wait { seeds.sow_or_keep_trying().await? } else { seeds.sow().await.map(|()| None)? };
 
@@ -225,7 +208,7 @@ pub async fn start(
         deliveries: activities.deliveries,
         promotions: activities.promotions,
         notifications: activities.notifications,
-        engine: api::Engine::new(&urls.ingress, &urls.admin)?,
+        engine: api::Engine::of_nodes(&engine.ingress, &engine.admin)?,
         access: Arc::new(access),
         stuck_after,
         limits,
@@ -239,7 +222,7 @@ pub async fn start(
     });
     let payment_dir = payment_store.as_ref().and_then(|store| store.path().map(Path::to_owned));
     let written = Written { dirs: iter::once(dir.path().to_owned()).chain(payment_dir).collect(), failure };
-    let kept = Kept { _reserved: [ingress, admin, node], _payment_store: payment_store, _seeding: seeding };
+    let kept = Kept { _payment_store: payment_store, _seeding: seeding };
     Ok(Running { api, worker, engine, urls, written, _kept: kept })
 }
 
@@ -271,8 +254,6 @@ async fn open(
 struct Urls {
     api: String,
     worker: String,
-    ingress: String,
-    admin: String,
 }
 
 /// What can end.
@@ -297,7 +278,7 @@ impl std::fmt::Display for Part {
 pub struct Running {
     api: Serving,
     worker: Serving,
-    engine: Engine,
+    engine: Engines,
     urls: Urls,
     written: Written,
     _kept: Kept,
@@ -311,14 +292,14 @@ struct Written {
 
 /// What is only there to be held.
 struct Kept {
-    _reserved: [Reserved; 3],
     _payment_store: Option<OccupiedStore>,
     _seeding: Option<AbortOnDropHandle<()>>,
 }
 
 impl Running {
     fn ready(&self, dir: &DataDir) -> Ready {
-        let Urls { api, worker, ingress, admin } = &self.urls;
+        let Urls { api, worker } = &self.urls;
+        let [ingress, admin] = [&self.engine.ingress, &self.engine.admin].map(|urls| &urls[0]);
         Ready {
             api: api.clone(),
             docs: format!("{api}/docs"),

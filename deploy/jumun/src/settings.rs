@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use workflows::Context;
 
-use crate::config::{self, Configuration, HttpUrl, InvalidConfiguration, NotAnHttpUrl};
+use crate::config::{self, Configuration, ExistingEngine, HttpUrl, InvalidConfiguration, NotAnHttpUrl};
 use crate::engine::{InvalidTuning, Tuning};
 use crate::listen::Listener;
 use crate::store_url::StoreUrl;
@@ -45,6 +45,15 @@ pub struct Settings {
     #[arg(long, env = Listener::EngineNode.variable(), value_name = "ADDRESS")]
     pub engine_node_listen: Option<SocketAddr>,
 
+    /// Where an engine that runs already takes invocations, like `http://127.0.0.1:8080`: one URL for each node, separated
+    /// by commas. jumun then starts no engine of its own (or `JUMUN_ENGINE__INGRESS`)
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', requires = "engine_admin")]
+    pub engine_ingress: Vec<HttpUrl>,
+
+    /// Where that engine has its admin API, likewise (or `JUMUN_ENGINE__ADMIN`)
+    #[arg(long, value_name = "URL,...", value_delimiter = ',', requires = "engine_ingress")]
+    pub engine_admin: Vec<HttpUrl>,
+
     /// The engine's program; else the one on PATH, the one in the cache, or one that npm fetches into the cache
     #[arg(long, env = "RESTATE_SERVER", value_name = "PATH")]
     pub restate_server: Option<PathBuf>,
@@ -58,8 +67,8 @@ pub struct Settings {
     #[arg(long, env = "JUMUN_ENGINE_CONFIG", value_name = "FILE")]
     pub engine_config: Option<PathBuf>,
 
-    /// The configuration file (TOML): sections `providers`, `payment`, `orders`, `limits`, `worker` and `notifications`;
-    /// the environment is above it, like `JUMUN_ORDERS__STUCK_AFTER`, and flags are above that
+    /// The configuration file (TOML): sections `providers`, `payment`, `engine`, `orders`, `limits`, `worker` and
+    /// `notifications`; the environment is above it, like `JUMUN_ORDERS__STUCK_AFTER`, and flags are above that
     #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -116,6 +125,10 @@ impl Settings {
         configuration.providers.extend(self.providers.iter().cloned());
         if let Some(store) = &self.payment_store {
             configuration.payment_store = Some(store.clone());
+        }
+        if !self.engine_ingress.is_empty() {
+            let (ingress, admin) = (self.engine_ingress.clone(), self.engine_admin.clone());
+            configuration.engine = Some(ExistingEngine { ingress, admin });
         }
         configuration.stuck_after = self.stuck_after.unwrap_or(configuration.stuck_after);
         Ok(configuration)

@@ -190,6 +190,24 @@ impl Reader {
         self.read(name, parse)
     }
 
+    /// Whether anything is said about a setting.
+    pub fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// A list that has to be there, with something in it.
+    pub fn require_list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<Vec<T>> {
+        if !self.has(name) {
+            self.fault(name, Wrong::Missing);
+        }
+        let list = self.list(name, parse)?;
+        if list.is_empty() {
+            self.fault(name, Wrong::Blank);
+            return None;
+        }
+        Some(list)
+    }
+
     /// A list, as an array in a file, or separated by commas in a variable.
     pub fn list<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, Wrong>) -> Option<Vec<T>> {
         let value = self.values.remove(name)?;
