@@ -78,7 +78,7 @@ async fn provoked(operation: &Operation, slug: &str) -> Answer {
         ("put_merchant", "unknown-lifecycle") => asked.say("/lifecycle", json!("none")),
         ("put_merchant", "invalid-lifecycle") => asked.say("/lifecycle", json!({})),
         ("preview_lifecycle", "invalid-lifecycle") => asked.body = Some(json!({})),
-        ("command_order", "command-not-allowed") => asked.path = asked.path.replace("/cancel", "/complete-delivery"),
+        ("command_order", "command-not-allowed") => asked.path = asked.path.replace("/cancel", "/confirm-receipt"),
 
         ("retry_order", "nothing-to-retry") => *locked(&world.state.invocations) = Some(Vec::new()),
         ("bulk_command_orders", "count-changed") => {
