@@ -84,7 +84,7 @@ impl<'a> Comparison<'a> {
 
     fn request(&mut self, place: &str, old: &'a Value, new: &'a Value) {
         match (old.is_object(), new.is_object()) {
-            (true, false) => self.say(place, "is taken no more"),
+            (true, false) => return self.say(place, "is taken no more"),
             (_, true) if old["required"] != true && new["required"] == true => self.say(place, "has become required"),
             _ => {}
         }
