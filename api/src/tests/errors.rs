@@ -59,7 +59,7 @@ async fn provoked(operation: &Operation, slug: &str) -> Answer {
         (_, "try-again-later") => {
             world.fail(Failing::StoreAway);
             // Who asks nobody only says so because of all others.
-            if world.send(asked.request()).await.status != 503 {
+            if world.send(asked.request()).await.body["type"] != "/problems/try-again-later" {
                 world = world.under(Limits { open_requests: 0, ..unlimited() });
             }
         }
