@@ -313,7 +313,13 @@ impl Faults {
                 call().await
             }
             Fault::HoldAfter => {
-                let answer = call().await;
+                let answer = loop {
+                    match call().await {
+                        // It has not taken effect yet, for example because the machine is busy.
+                        Err(ProviderError::Unavailable(_)) => tokio::time::sleep(POLL).await,
+                        answer => break answer,
+                    }
+                };
                 self.hold(&at, number).await;
                 answer
             }

@@ -64,7 +64,7 @@ const SHORT_WINDOW: &str = "1s";
 /// Longer than anything that is held.
 const PATIENT_MS: u32 = 60_000;
 /// How long a provider is waited for that never answers.
-const IMPATIENT_MS: u32 = 400;
+const IMPATIENT_MS: u32 = 1_500;
 /// So many failures are more than bad luck.
 const OFTEN: usize = 3;
 /// More attempts than any step makes here.

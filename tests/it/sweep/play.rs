@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use serde_json::{Value, json};
-use tests::{Answer, Books, DEADLINE, Faults, Jumun, Receiver, Shop, status_changes};
+use tests::{Answer, Books, DEADLINE, Faults, Jumun, Receiver, Shop, status_changes, until};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use workflows::payment::EntryKind;
@@ -78,8 +78,13 @@ impl Stage<'_> {
     /// Plays the case until it is held where it is to be killed.
     pub async fn play_until_killed(&self, case: &Case, merchant_id: &MerchantId) -> Played {
         let shop = self.open(case, merchant_id).await;
-        let request = self.jumun.request(reqwest::Method::POST, "/v1/orders").header("prefer", "wait=0");
-        let placed = self.jumun.send(request.json(&shop.request_one_by(case.card()))).await;
+        // A busy machine may have no time for it at once; nothing stands then.
+        let placed = until("an order", async || {
+            let request = self.jumun.request(reqwest::Method::POST, "/v1/orders").header("prefer", "wait=0");
+            let placed = self.jumun.send(request.json(&shop.request_one_by(case.card()))).await;
+            (placed.status != 503).then_some(placed)
+        })
+        .await;
         let order_id = match placed.header("location").rsplit('/').next().and_then(|id| id.parse().ok()) {
             Some(order_id) => order_id,
             // It was decided at once.
@@ -178,7 +183,11 @@ impl Stage<'_> {
 
     /// Calls the order off by the API.
     async fn cancel(&self, Played { case, order_id, .. }: &Played) {
-        let answer = self.jumun.command(order_id.as_str(), "cancel").await;
+        // An order that does not answer in time is asked again.
+        let answer = until("an answer to a cancel", async || {
+            Some(self.jumun.command(order_id.as_str(), "cancel").await).filter(|answer| answer.status != 503)
+        })
+        .await;
         let expected = if case.ends == Status::Cancelled { 200 } else { 409 };
         assert!(answer.status == expected, "a cancel was answered {} {}", answer.status, answer.body);
     }
