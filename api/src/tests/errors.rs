@@ -41,7 +41,10 @@ async fn provoked(operation: &Operation, slug: &str) -> Answer {
         (_, "not-found") => asked.path = path(operation, &UNKNOWN),
         (_, "unsupported-media-type") => asked.content_type = "text/plain",
         (_, "body-too-large") => asked.body = Some(json!("x".repeat(64 * 1024))),
-        (_, "head-too-large") => asked.path += &format!("?nonsense={}", "x".repeat(16 * 1024)),
+        (_, "head-too-large") => {
+            asked.path += "?nonsense=";
+            asked.path += &"x".repeat(16 * 1024);
+        }
         (_, "unauthenticated") => asked.by = By::Nobody,
         (_, "forbidden") => asked.by = By::Courier,
         (_, "request-timeout") => {

@@ -127,12 +127,12 @@ async fn sweep(what: &'static str, setup: Setup, cases: Vec<Case>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_goes_wrong_nothing_is_left_behind() {
-    sweep("as usual", Setup::new(), cases_to_play()).await;
+    Box::pin(sweep("as usual", Setup::new(), cases_to_play())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn suspended_and_replayed_at_every_step_nothing_is_left_behind() {
-    sweep("suspending at every step", Setup::new().tuned(SUSPENDING), cases_to_play()).await;
+    Box::pin(sweep("suspending at every step", Setup::new().tuned(SUSPENDING), cases_to_play())).await;
 }
 
 /// `kill -9` of jumun with many orders in the middle of as many steps: before, inside and after each.
@@ -153,7 +153,7 @@ async fn killed_at_every_step_nothing_is_left_behind() {
             (played, outcome)
         });
         let coming = futures::stream::iter(batch.into_iter().flatten())
-            .map(async |(merchant_id, case)| (case, alone(stage.play_until_killed(case, merchant_id)).await));
+            .map(async |(merchant_id, case)| (case, Box::pin(alone(stage.play_until_killed(case, merchant_id))).await));
         let (gone_on, come) = futures::join!(
             going_on.buffer_unordered(AT_ONCE).collect::<Vec<_>>(),
             coming.buffer_unordered(AT_ONCE).collect::<Vec<_>>()
