@@ -308,7 +308,7 @@ whole!(DelayMs(u32), "delay_ms", 0 to 60_000, 500);
 whole!(Limit(u32), "limit", 1 to 200, 50);
 whole!(Matched(u32), "count of orders", 0 to 1_000, 60);
 whole!(EventNumber(u32), "event number", 0 to 4_294_967_295, 0);
-whole!(Position(u64), "position", 0 to 9_007_199_254_740_991, 0);
+whole!(Position(u64), "position", 0 to 9_000_000_000_000_000, 0);
 
 impl Limit {
     pub(crate) fn of_50() -> Checked<Self> {

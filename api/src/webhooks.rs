@@ -430,9 +430,10 @@ impl Value for WebhookUrl {
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        // The parser would forgive blanks, backslashes, and slashes that are missing or too many.
+        // The parser would forgive blanks, backslashes, and slashes that are missing or too many. Names of hosts in other
+        // scripts are written as they are looked up (`xn--…`).
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-        let plain = text.chars().all(|c| !c.is_whitespace() && !c.is_control() && c != '\\');
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let well_formed = plain && !rest.starts_with('/') && text.chars().count() <= Self::MAX_LENGTH;
         let url = Url::parse(text).ok().filter(|_| well_formed)?;
         let anonymous = url.username().is_empty() && url.password().is_none();
