@@ -52,8 +52,12 @@ impl Jumun {
 
     /// Waits until the order takes the command, and returns it.
     pub async fn takes(&self, order_id: &str, command: &str) -> Value {
+        let mut looked = Looked::default();
         until(&format!("{order_id} to take {command}"), async || {
             let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
+            if !looked.again(&order) {
+                return None;
+            }
             let order = self.with_commands(order).await?;
             order["allowed_commands"].as_array().is_some_and(|takes| takes.contains(&json!(command))).then_some(order)
         })
@@ -68,10 +72,14 @@ impl Jumun {
 
     /// Does what the order asks people for, until it has `status`.
     pub async fn drive(&self, order_id: &str, status: &str) -> Value {
+        let mut looked = Looked::default();
         until(&format!("{order_id} to be {status}"), async || {
             let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
             if order["status"] == status {
                 return Some(order);
+            }
+            if !looked.again(&order) {
+                return None;
             }
             let order = self.with_commands(order).await?;
             let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
@@ -186,6 +194,29 @@ impl Jumun {
 
     pub async fn sandbox(&self, context: &str, mode: &str) {
         let _ = self.put(&format!("/v1/sandbox/{context}"), &json!({ "mode": mode })).await.ok();
+    }
+}
+
+/// When the people of an order were asked last what they may do: while nothing has become true of it, that is the same,
+/// and many who wait do not keep the system from what they wait for. A command may have been lost, though.
+#[derive(Default)]
+struct Looked {
+    version: Option<u64>,
+    since: u32,
+}
+
+impl Looked {
+    /// So many times is nothing asked in vain.
+    const PATIENCE: u32 = 8;
+
+    fn again(&mut self, order: &Value) -> bool {
+        let version = order["version"].as_u64();
+        self.since += 1;
+        let again = self.version != version || self.since >= Self::PATIENCE;
+        if again {
+            *self = Self { version, since: 0 };
+        }
+        again
     }
 }
 
