@@ -31,6 +31,7 @@ pub use faults::{Fault, Faults, Place, Planned, faulted, forbidden_ports};
 pub use feed::{Feed, Told};
 pub use fleet::Worker;
 pub use journals::{Journal, Recorder};
+pub use orders::Looked;
 pub use postgres::{Postgres, Scratch};
 pub use process::{binary, say_to};
 pub use providers::{Provider, Providers};

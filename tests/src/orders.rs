@@ -55,10 +55,7 @@ impl Jumun {
         let mut looked = Looked::default();
         until(&format!("{order_id} to take {command}"), async || {
             let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
-            if !looked.again(&order) {
-                return None;
-            }
-            let order = self.with_commands(order).await?;
+            let order = looked.at(self, order).await?;
             order["allowed_commands"].as_array().is_some_and(|takes| takes.contains(&json!(command))).then_some(order)
         })
         .await
@@ -78,10 +75,7 @@ impl Jumun {
             if order["status"] == status {
                 return Some(order);
             }
-            if !looked.again(&order) {
-                return None;
-            }
-            let order = self.with_commands(order).await?;
+            let order = looked.at(self, order).await?;
             let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
             if let Some(command) = takes.find(|command| !matches!(*command, "cancel" | "reject")) {
                 let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));
@@ -200,7 +194,7 @@ impl Jumun {
 /// When the people of an order were asked last what they may do: while nothing has become true of it, that is the same,
 /// and many who wait do not keep the system from what they wait for. A command may have been lost, though.
 #[derive(Default)]
-struct Looked {
+pub struct Looked {
     version: Option<u64>,
     since: u32,
 }
@@ -208,6 +202,11 @@ struct Looked {
 impl Looked {
     /// So many times is nothing asked in vain.
     const PATIENCE: u32 = 8;
+
+    /// The order with the commands that it takes now, where they may be others than before.
+    pub async fn at(&mut self, jumun: &Jumun, order: Value) -> Option<Value> {
+        if self.again(&order) { jumun.with_commands(order).await } else { None }
+    }
 
     fn again(&mut self, order: &Value) -> bool {
         let version = order["version"].as_u64();

@@ -358,10 +358,11 @@ fn start_logging(filter: &str) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .compact()
-        .with_filter(EnvFilter::builder().parse_lossy(filter))
+        .with_filter(filter_fn(|metadata| !is_suspension(metadata)))
         // What a workflow says is said once, not again by every replay.
         .with_filter(ReplayAwareFilter)
-        .with_filter(filter_fn(|metadata| !is_suspension(metadata)));
+        // The last one is asked first. Were it any other, all spans of the store's would be made, and then not looked at.
+        .with_filter(EnvFilter::builder().parse_lossy(filter));
     tracing_subscriber::registry().with(lines).init();
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use serde_json::{Value, json};
-use tests::{Answer, Books, DEADLINE, Faults, Jumun, Receiver, Shop, status_changes, until};
+use tests::{Answer, Books, DEADLINE, Faults, Jumun, Looked, Receiver, Shop, status_changes, until};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use workflows::payment::EntryKind;
@@ -105,6 +105,7 @@ impl Stage<'_> {
         let (case, id) = (&played.case, played.order_id.as_str());
         let mut asked: Option<(Command, JoinHandle<Option<Answer>>)> = None;
         let mut seen = (Value::Null, Instant::now());
+        let mut looked = Looked::default();
         loop {
             let order = self.jumun.try_get(&format!("/v1/orders/{id}")).await;
             let order = order.ok().filter(|answer| answer.status == 200).map(|answer| answer.body).unwrap_or_default();
@@ -117,7 +118,8 @@ impl Stage<'_> {
             }
             let still = seen.1.elapsed();
             assert!(still < DEADLINE, "nothing has happened to it for {DEADLINE:?}: {order:#}");
-            if let Some(command) = self.next_command(played, &order) {
+            let takes = looked.at(self.jumun, order).await;
+            if let Some(command) = takes.and_then(|order| self.next_command(played, &order)) {
                 let waits = asked.as_ref().is_some_and(|(asked, answer)| *asked == command && !answer.is_finished());
                 if !waits {
                     let request = self.jumun.request(reqwest::Method::POST, &format!("/v1/orders/{id}/{command}"));
