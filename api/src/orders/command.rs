@@ -101,7 +101,7 @@ impl CommandOrders {
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
-            Admission::NotAllowed => return Err(not_allowed(&order, role)),
+            Admission::NotAllowed => return Err(not_allowed(&order, role, command)),
             Admission::Allowed => {}
         }
         let request = CommandRequest { command, by: caller.actor(), reason };
@@ -124,7 +124,7 @@ impl CommandOrders {
         match verdict {
             _ if lost || is_late(&order, command) => Err(self.give_back(&order).await),
             Verdict::Accepted => Ok(order),
-            Verdict::NotAllowed => Err(not_allowed(&order, role)),
+            Verdict::NotAllowed => Err(not_allowed(&order, role, command)),
         }
     }
 
@@ -159,8 +159,11 @@ fn is_late(order: &order::Order, command: Command) -> bool {
         && matches!(order.status, Status::Cancelling | Status::Cancelled)
 }
 
-fn not_allowed(order: &order::Order, role: Role) -> Problem {
-    let allowed = allowed_commands(order, role);
+/// Says what the order takes instead. What was decided may not be readable yet, but what it has just refused it never
+/// takes again: nothing that an order becomes allows more of the same.
+fn not_allowed(order: &order::Order, role: Role, command: Command) -> Problem {
+    let mut allowed = allowed_commands(order, role);
+    allowed.retain(|allowed| *allowed != command.into());
     let detail = match allowed.as_slice() {
         [] => "The order takes no command from you now.",
         _ => "The order does not take this command now; `allowed_commands` says which it takes.",
