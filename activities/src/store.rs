@@ -290,3 +290,7 @@ impl Answers {
         Ok(serde_json::from_value(value.into_json_value())?)
     }
 }
+
+#[cfg(all(test, feature = "embedded"))]
+#[path = "store_test.rs"]
+mod tests;

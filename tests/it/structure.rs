@@ -10,6 +10,7 @@ fn crates_depend_only_on_whom_they_may() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("workflows", &[][..]),
         ("activities", &["workflows"]),
+        ("surrealkv", &[]),
         ("worker", &["workflows"]),
         ("api", &["workflows"]),
         ("jumun", &["activities", "api", "worker", "workflows"]),
