@@ -43,7 +43,7 @@ pub use systems::{Lent, Shape, Systems};
 use std::time::{Duration, Instant};
 
 /// How long anything that is bound to happen may take, on a busy machine.
-pub const DEADLINE: Duration = Duration::from_mins(1);
+pub const DEADLINE: Duration = Duration::from_mins(2);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
