@@ -76,6 +76,10 @@ impl Jumun {
                 return Some(order);
             }
             let order = looked.at(self, order).await?;
+            // It may have come there meanwhile, and must not be taken further.
+            if order["status"] == status {
+                return Some(order);
+            }
             let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
             if let Some(command) = takes.find(|command| !matches!(*command, "cancel" | "reject")) {
                 let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));
