@@ -78,11 +78,11 @@ macro_rules! on {
 
 /// Whether a store on this machine's disk could not write: the disk was full, read-only, or failed.
 ///
-/// What a failed write leaves at the end of the store's log ends it for good: the store of that version goes on appending
-/// behind it, and the next start, which reads the log up to there, knows nothing of what came after (measured: of 70
-/// orders that were answered around a full disk, 20 were gone). So after the first failure nothing is read or written any
-/// more, what was under way is answered as failed, and whoever runs the process ends it. Opened again, the store has
-/// everything that was ever answered.
+/// What a failed write leaves at the end of the store's log may end it for good: surrealkv 0.21 went on appending behind
+/// it, and the next start, which read the log up to there, knew nothing of what came after (measured: of 70 orders that
+/// were answered around a full disk, 20 were gone). No version is trusted with that. After the first failure nothing is
+/// read or written any more, what was under way is answered as failed, and whoever runs the process ends it. Opened
+/// again, the store has everything that was ever answered.
 #[derive(Clone, Debug, Default)]
 pub struct StoreFailure(Arc<watch::Sender<Option<String>>>);
 

@@ -261,7 +261,7 @@ async fn products(provider: &Provider) -> Vec<Value> {
     listed.as_array().expect("a list").clone()
 }
 
-/// The store would go on behind the write that failed, and all that it said after that would be gone after a crash. So it
+/// The store may go on behind the write that failed, and all that it said after that may be gone after a crash. So it
 /// is used no more, even though there is room again at once.
 #[tokio::test]
 async fn a_store_that_could_not_write_once_is_used_no_more() {
