@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 /// How long anything that is bound to happen may take, on a busy machine.
 pub const DEADLINE: Duration = Duration::from_mins(2);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Asks until there is an answer, at most for `DEADLINE`: often at first, and then less and less, so that many who wait
 /// do not keep the system from what they wait for.

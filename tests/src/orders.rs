@@ -7,6 +7,9 @@ use workflows::{Command, Role};
 
 use crate::{CUSTOMER, Jumun, until};
 
+/// No lifecycle asks for as many, even if some are lost and given again.
+const MOST_COMMANDS: usize = 40;
+
 impl Jumun {
     pub async fn order(&self, order_id: &str) -> Value {
         self.get(&format!("/v1/orders/{order_id}")).await.ok()
@@ -70,24 +73,27 @@ impl Jumun {
     /// Does what the order asks people for, until it has `status`.
     pub async fn drive(&self, order_id: &str, status: &str) -> Value {
         let mut looked = Looked::default();
-        until(&format!("{order_id} to be {status}"), async || {
-            let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
-            if order["status"] == status {
-                return Some(order);
-            }
-            let order = looked.at(self, order).await?;
-            // It may have come there meanwhile, and must not be taken further.
-            if order["status"] == status {
-                return Some(order);
-            }
-            let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
-            if let Some(command) = takes.find(|command| !matches!(*command, "cancel" | "reject")) {
-                let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));
-                let _ = self.try_send(command).await;
-            }
-            None
-        })
-        .await
+        for _ in 0..MOST_COMMANDS {
+            let (order, command) = until(&format!("{order_id} to be {status}"), async || {
+                let order = self.try_get(&format!("/v1/orders/{order_id}")).await.ok()?.body;
+                if order["status"] == status {
+                    return Some((order, None));
+                }
+                let order = looked.at(self, order).await?;
+                // It may have come there meanwhile, and must not be taken further.
+                if order["status"] == status {
+                    return Some((order, None));
+                }
+                let mut takes = order["allowed_commands"].as_array()?.iter().filter_map(Value::as_str);
+                let command = takes.find(|command| !matches!(*command, "cancel" | "reject"))?.to_owned();
+                Some((order, Some(command)))
+            })
+            .await;
+            let Some(command) = command else { return order };
+            let command = self.request(reqwest::Method::POST, &format!("/v1/orders/{order_id}/{command}"));
+            let _ = self.try_send(command).await;
+        }
+        panic!("{order_id} is not {status} after {MOST_COMMANDS} commands")
     }
 
     /// Waits until the event is among the order's.
