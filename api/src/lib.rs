@@ -1,5 +1,6 @@
 //! The REST front. Handlers parse, call and map; what they call are the ports of `workflows` and the engine's ingress.
 //! Knows no database and no provider, and decides nothing about an order: that is for the rules and the workflow.
+//! `console/` is the same for people: pages that ask the handlers.
 
 #![allow(clippy::unused_async, reason = "the framework awaits every handler")]
 
@@ -7,6 +8,7 @@ mod access;
 mod ask;
 mod audit;
 mod body;
+mod console;
 mod contexts;
 mod cursor;
 mod dashboard;
@@ -61,6 +63,7 @@ pub use pressure::{BreakerLimits, Limits};
 pub use serve::serve;
 
 use audit::{AuditApi, Trail};
+use console::Console;
 use contexts::ContextsApi;
 use dashboard::DashboardApi;
 use document::Document;
@@ -99,7 +102,12 @@ pub struct Deps {
     pub metrics: Metrics,
     /// Local mode only: without it `/v1/sandbox` does not exist, nor does the document mention it.
     pub sandbox: Option<Arc<dyn Sandbox>>,
+    /// Local mode only: without it nobody signs in to the console but with a token that they have.
+    pub mint: Option<Mint>,
 }
+
+/// Makes a token for anybody.
+pub type Mint = Arc<dyn Fn(&Principal) -> String + Send + Sync>;
 
 type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi, OperatorApi);
 type OperatorApi = (RetryOrders, BulkOrders, AuditApi);
@@ -118,10 +126,15 @@ pub fn app(deps: Deps) -> BoxEndpoint<'static> {
 fn app_with(deps: Deps, live: Live, pressure: &Arc<Pressure>) -> BoxEndpoint<'static> {
     let (sandbox, access, metrics) = (deps.sandbox.clone(), deps.access.clone(), deps.metrics.clone());
     let trail = Trail(deps.audit.clone());
+    let (orders, mint, local) = (deps.orders.clone(), deps.mint.clone(), sandbox.is_some());
+    let console = {
+        let (access, live) = (access.clone(), live.clone());
+        move |api| Console { api, access, live, orders, mint, local }
+    };
     let api = api(deps, live, pressure.clone());
     match sandbox {
-        Some(sandbox) => routes::mount((api, SandboxApi { sandbox, trail }), access, pressure, &metrics),
-        None => routes::mount(api, access, pressure, &metrics),
+        Some(sandbox) => routes::mount((api, SandboxApi { sandbox, trail }), console, access, pressure, &metrics),
+        None => routes::mount(api, console, access, pressure, &metrics),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::json::{CommandName, ContextName, Money, StatusName};
 use crate::kind::Kind;
 use crate::value::Checked;
 
-const CONTENT_TYPE: &str = "application/problem+json";
+pub(crate) const CONTENT_TYPE: &str = "application/problem+json";
 
 /// One problem, on its way to the caller.
 #[derive(Debug)]

@@ -1,17 +1,19 @@
-//! The routes: those of the API, which its document lists, and those of the document itself. A test holds the table.
+//! The routes: those of the API, which its document lists, those of the document itself, and the console's. A test holds the
+//! table.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::endpoint::{BoxEndpoint, make, make_sync};
 use poem::http::{Method, StatusCode, header};
 use poem::middleware::{CatchPanic, SetHeader};
-use poem::web::{Html, Redirect};
-use poem::{EndpointExt, IntoEndpoint, Response};
+use poem::web::Html;
+use poem::{Endpoint, EndpointExt, IntoEndpoint, Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::registry::{MetaApi, Registry};
 
 use crate::access::{Access, authenticated};
+use crate::console::{self, Console};
 use crate::document::{self, Document};
 use crate::metrics::Metrics;
 use crate::operations::Operations;
@@ -20,19 +22,22 @@ use crate::{framework, limits, metrics, parameters, pressure};
 
 type Table = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
 
-/// `api` and its document, behind everything that applies to all routes.
+/// `api` and its document, and the console that `console` makes of them, behind everything that applies to all routes.
 pub(crate) fn mount<T: OpenApi + 'static>(
     api: T,
+    console: impl FnOnce(Arc<BoxEndpoint<'static>>) -> Console,
     access: Arc<Access>,
     pressure: &Arc<Pressure>,
     metrics: &Metrics,
 ) -> BoxEndpoint<'static> {
+    let api = document::service(Routes(api)).into_endpoint().around(framework::naming_verbs);
+    let api: Arc<BoxEndpoint<'static>> = Arc::new(api.boxed());
+    let console = Arc::new(console(api.clone()));
+    let pages = console.clone();
     let body_timeout = pressure.limits.body_timeout;
     let operations = Arc::new(Operations::of::<T>());
     let (rated, opened, met, metrics) = (pressure.clone(), pressure.clone(), pressure.clone(), metrics.clone());
-    document::service(Routes(api))
-        .into_endpoint()
-        .around(framework::naming_verbs)
+    make(move |request| routed(api.clone(), console.clone(), request))
         .before(move |request| limits::bounded(body_timeout, request))
         .around(move |next, request| pressure::limited(rated.clone(), next, request))
         .around(move |next, request| authenticated(access.clone(), next, request))
@@ -46,7 +51,17 @@ pub(crate) fn mount<T: OpenApi + 'static>(
                 .overriding("x-content-type-options", "nosniff")
                 .overriding("vary", "accept, accept-language"),
         )
+        .around(move |next, request| console::for_people(pages.clone(), next, request))
         .boxed()
+}
+
+/// Answers for people by the console, and for programs by the API.
+async fn routed(api: Arc<BoxEndpoint<'static>>, console: Arc<Console>, request: Request) -> poem::Result<Response> {
+    if console::owns(request.uri().path()) {
+        Ok(Box::pin(console.answer(request)).await)
+    } else {
+        api.call(request).await
+    }
 }
 
 struct Routes<T>(T);
@@ -67,7 +82,6 @@ impl<T: OpenApi> OpenApi for Routes<T> {
         let mut page = |path: &str, page: BoxEndpoint<'static>| {
             table.insert(path.to_owned(), HashMap::from([(Method::GET, page)]));
         };
-        page("/", make_sync(|_| Redirect::temporary("/docs")).map_to_response().boxed());
         page("/docs", make_sync(move |_| Html(html.clone())).map_to_response().boxed());
         page(
             "/openapi.json",

@@ -207,6 +207,7 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         limits: unlimited(),
         metrics: Metrics::new(),
         sandbox: Some(state.clone()),
+        mint: Some(Arc::new(|principal| key().mint(principal, ISSUER, AUDIENCE, 0, 4_102_444_800))),
     }
 }
 

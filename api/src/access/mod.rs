@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use workflows::order::{Actor, Order, OrderFilter};
 use workflows::{MerchantId, Role};
 
+use crate::console;
 use crate::kind::Kind;
 use crate::problem::Problem;
 
@@ -140,15 +141,35 @@ impl<'a> ApiExtractor<'a> for Caller {
     }
 }
 
-/// Lets nobody past who does not show a good token, but for the open routes: those outside `/v1`.
+impl Access {
+    /// Who calls with that token.
+    pub(crate) async fn caller(&self, token: &str) -> Result<Caller, Problem> {
+        Ok(Caller(Arc::new(self.known(token).await?)))
+    }
+}
+
+/// Lets nobody past who does not show a good token, but for the open routes: those outside `/v1`. The console finds out
+/// who asks by its cookie, which nothing under `/v1` looks at.
 pub(crate) async fn authenticated<E: Endpoint<Output = Response>>(
     access: Arc<Access>,
     next: Arc<E>,
     mut request: Request,
 ) -> poem::Result<Response> {
     if is_protected(request.uri().path()) {
-        let known = access.known(bearer(&request)?).await?;
-        request.extensions_mut().insert(Caller(Arc::new(known)));
+        let caller = access.caller(bearer(&request)?).await?;
+        request.extensions_mut().insert(caller);
+    } else if console::is_page(request.uri().path())
+        && let Some(token) = console::token(&request).map(str::to_owned)
+    {
+        match access.caller(&token).await {
+            Ok(caller) => {
+                request.extensions_mut().insert(console::Session::new(caller.clone(), &token));
+                request.extensions_mut().insert(caller);
+            }
+            // Whoever it was signs in again.
+            Err(problem) if problem.kind() == Kind::Unauthenticated => {}
+            Err(problem) => return Err(problem.into()),
+        }
     }
     next.call(request).await
 }

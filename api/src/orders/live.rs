@@ -14,7 +14,7 @@ use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ToJSON, Type};
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Mutex, Semaphore, broadcast, oneshot, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use workflows::order::{Event, OrderBook, Positioned};
@@ -115,9 +115,45 @@ impl Live {
         Ok(EventStream(Body::from_async_read(Reader { pipe: reader, _reading: reading })))
     }
 
+    /// The orders of which something becomes true from now on, whosever they are.
+    pub(crate) async fn changes(&self) -> Result<Changes, Problem> {
+        let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
+        let heard = self.0.clone().listen().await?;
+        Ok(Changes { heard, ending: self.0.ending.subscribe(), _slot: slot })
+    }
+
     /// Ends all streams, and those to come: the server stops.
     pub(crate) fn end(&self) {
         self.0.ending.send_replace(true);
+    }
+}
+
+/// Orders, as they change.
+pub(crate) struct Changes {
+    heard: broadcast::Receiver<Arc<Told>>,
+    ending: watch::Receiver<bool>,
+    _slot: OwnedSemaphorePermit,
+}
+
+/// That something became true.
+pub(crate) enum Change {
+    /// Of this order.
+    Of(OrderId),
+    /// Of orders that nobody can tell any more: there were too many.
+    Missed,
+}
+
+impl Changes {
+    /// The next change, until the server stops.
+    pub(crate) async fn next(&mut self) -> Option<Change> {
+        tokio::select! {
+            _ = self.ending.wait_for(|ending| *ending) => None,
+            heard = self.heard.recv() => match heard {
+                Ok(told) => Some(Change::Of(told.order_id.clone())),
+                Err(RecvError::Lagged(_)) => Some(Change::Missed),
+                Err(RecvError::Closed) => None,
+            },
+        }
     }
 }
 

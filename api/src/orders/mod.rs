@@ -17,7 +17,7 @@ pub(crate) use bulk::BulkOrders;
 pub(crate) use command::CommandOrders;
 pub(crate) use events::EventsApi;
 pub(crate) use json::EventType;
-pub(crate) use live::Live;
+pub(crate) use live::{Change, Changes, Live};
 pub(crate) use place::PlaceOrders;
 pub(crate) use placing::Placing;
 pub(crate) use read::{ReadOrders, language_or_default};

@@ -6,6 +6,7 @@ use poem::{Endpoint, Request, Response};
 
 use super::Pressure;
 use crate::access::is_protected;
+use crate::console;
 use crate::kind::Kind;
 use crate::problem::Problem;
 
@@ -13,7 +14,7 @@ use crate::problem::Problem;
 const HEAD_LIMIT: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
 
-/// Answers requests of `/v1` while there is a place for them. Probes and metrics are answered whatever happens.
+/// Answers requests of `/v1` and for pages while there is a place for them. Probes and metrics are answered whatever happens.
 pub(crate) async fn shed<E: Endpoint<Output = Response>>(
     pressure: Arc<Pressure>,
     next: Arc<E>,
@@ -24,7 +25,8 @@ pub(crate) async fn shed<E: Endpoint<Output = Response>>(
             Problem::new(Kind::HeadTooLarge, "The URL and headers may have 16 KiB, in 64 headers at most.").into()
         );
     }
-    let _slot = if is_protected(request.uri().path()) { Some(pressure.request()?) } else { None };
+    let path = request.uri().path();
+    let _slot = if is_protected(path) || console::is_page(path) { Some(pressure.request()?) } else { None };
     next.call(request).await
 }
 

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use api::{Access, InvalidJwks, InvalidPrincipal, Key, Principal, TokenKey};
@@ -18,6 +19,8 @@ use crate::config::{AccessSettings, Configuration, InvalidConfiguration};
 /// Where in the data directory the local key is.
 const LOCAL_KEY: &str = "token.key";
 const LOCAL_KEY_BYTES: usize = 32;
+/// For how long a role that was chosen in the console is kept.
+const CONSOLE_SESSION: Duration = Duration::from_hours(12);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
@@ -120,6 +123,15 @@ impl Mint {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let expires_at = now.saturating_add(lasting).as_secs();
         self.key.mint(principal, &self.issuer, &self.audience, now.as_secs(), expires_at)
+    }
+}
+
+/// Mints tokens for people at this machine who choose a role in the console, unless somebody else issues them.
+pub fn console_mint(settings: &AccessSettings, data_dir: &Path) -> Result<Option<api::Mint>, AccessError> {
+    match Mint::open(settings, data_dir) {
+        Ok(mint) => Ok(Some(Arc::new(move |principal| mint.token(principal, CONSOLE_SESSION)))),
+        Err(AccessError::Published(_)) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -180,6 +180,7 @@ pub async fn start(
     let (api_address, worker_address) = (api_listener.local_addr()?, worker_listener.local_addr()?);
     let payment_store = payment_store(&configuration)?;
     let access = access::access(&configuration.access, dir.path())?;
+    let mint = access::console_mint(&configuration.access, dir.path())?;
 
     let mut engine = Engines::start(settings, &configuration, dir).await?;
     let urls = Urls { api: listen::url(api_address), worker: listen::url(worker_address) };
@@ -214,6 +215,7 @@ pub async fn start(
         limits,
         metrics: api::Metrics::new(),
         sandbox: Some(activities.sandbox),
+        mint,
     };
     let api = Serving::start(|stop| async move {
         if let Err(error) = api::serve(api_listener, deps, stop.cancelled_owned(), API_GRACE).await {

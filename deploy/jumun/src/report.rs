@@ -50,7 +50,8 @@ fn page(ready: &Ready, out: &mut impl Write) -> io::Result<()> {
         out,
         r#"jumun is running.
 
-  API        {api}
+  console    {api}
+  API        {api}/v1
   API docs   {docs}
   engine UI  {engine_ui}
   data       {data} ({fate})

@@ -80,6 +80,7 @@ impl Jumun {
             limits: unlimited(),
             metrics: api::Metrics::new(),
             sandbox: Some(activities.sandbox),
+            mint: None,
         };
         tokio::spawn(api::serve(api_listener, deps, std::future::pending(), Duration::ZERO));
         jumun.ready.api = format!("http://{api}");
