@@ -8,7 +8,7 @@ use poem_openapi::param::{Header, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{Enum, Object, OpenApi};
 use workflows::order::{self, DashboardQuery, OrderBook, Tally};
-use workflows::{Currency, DeliveryState, MerchantId, PaymentState, Status};
+use workflows::{Currency, DeliveryState, MerchantId, PaymentState, Status, Step};
 
 use crate::access::Caller;
 use crate::ask::ask;
@@ -46,6 +46,8 @@ struct Dashboard {
     deliveries: Vec<DeliveryTally>,
     /// How many orders are stuck: `GET /v1/orders?stuck=true` lists them.
     stuck: u64,
+    /// The same by the step that fails, the most first.
+    stuck_at: Vec<StuckAt>,
     /// The breaker on card payments, as this instance has it.
     breaker: BreakerName,
     /// What was taken since `since`, by currency.
@@ -54,6 +56,16 @@ struct Dashboard {
     hours: Vec<HourlyTakings>,
     /// From when on takings are counted: a whole hour.
     since: Checked<DateTime<Utc>>,
+}
+
+/// The orders that are stuck at a step.
+#[derive(Object)]
+struct StuckAt {
+    /// The step that fails; null where none is known to fail, though nothing goes on.
+    #[oai(nullable)]
+    step: Option<Checked<Step>>,
+    /// How many there are.
+    orders: u64,
 }
 
 /// Whether card orders are taken: yes (`closed`), not for a while because payments fail or are slow (`open`), or a few,
@@ -128,6 +140,16 @@ struct Takings {
     revenue: Money,
     /// Money that was given back.
     refunds: Money,
+    /// Orders whose payment was approved, or whose deposit was confirmed.
+    paid: i64,
+    /// How long that took from their placement, on average, in milliseconds; null where there are none.
+    #[oai(nullable)]
+    time_to_paid_ms: Option<i64>,
+    /// Orders that were delivered.
+    delivered: i64,
+    /// How long that took from their placement, on average, in milliseconds; null where there are none.
+    #[oai(nullable)]
+    time_to_delivered_ms: Option<i64>,
 }
 
 /// What was taken in one hour, in one currency.
@@ -174,6 +196,7 @@ impl DashboardApi {
             payments: dashboard.payments.into_iter().map(PaymentTally::from).collect(),
             deliveries: dashboard.deliveries.into_iter().map(DeliveryTally::from).collect(),
             stuck: dashboard.stuck,
+            stuck_at: dashboard.stuck_at.into_iter().map(StuckAt::from).collect(),
             breaker: self.breaker.state().into(),
             today: summed(&dashboard.hours),
             hours: dashboard.hours.iter().map(HourlyTakings::from).collect(),
@@ -207,6 +230,10 @@ fn summed(hours: &[order::Takings]) -> Vec<Takings> {
                 sum.placed += hour.placed;
                 sum.revenue += hour.revenue;
                 sum.refunds += hour.refunds;
+                sum.paid += hour.paid;
+                sum.paid_ms += hour.paid_ms;
+                sum.delivered += hour.delivered;
+                sum.delivered_ms += hour.delivered_ms;
             }
             None => sums.push(*hour),
         }
@@ -241,14 +268,25 @@ impl From<Tally<DeliveryState>> for DeliveryTally {
     }
 }
 
+impl From<order::StuckAt> for StuckAt {
+    fn from(at: order::StuckAt) -> Self {
+        Self { step: at.step.map(Checked), orders: at.orders }
+    }
+}
+
 impl From<&order::Takings> for Takings {
     fn from(takings: &order::Takings) -> Self {
-        let order::Takings { currency, placed, revenue, refunds, .. } = *takings;
+        let order::Takings { currency, placed, revenue, refunds, paid, paid_ms, delivered, delivered_ms, .. } =
+            *takings;
         Self {
             currency: Checked(currency),
             placed,
             revenue: money(revenue, currency),
             refunds: money(refunds, currency),
+            paid,
+            time_to_paid_ms: paid_ms.checked_div(paid),
+            delivered,
+            time_to_delivered_ms: delivered_ms.checked_div(delivered),
         }
     }
 }

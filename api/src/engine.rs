@@ -11,6 +11,7 @@ use poem::http::uri::InvalidUri;
 use poem::http::{StatusCode, Uri};
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
 use restate_sdk::serde::Json;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::notification::workflow::MessageQueueIngressClient;
 use workflows::order::PlaceOrder;
@@ -85,6 +86,24 @@ pub(crate) struct Invocation {
     pub next_try_at: Option<DateTime<Utc>>,
     /// Where the engine's own UI shows it.
     pub link: String,
+}
+
+/// What the admin API answers to a query.
+#[derive(Deserialize)]
+struct Rows {
+    rows: Vec<Value>,
+}
+
+/// A version of the worker as the engine has it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Deployment {
+    pub id: String,
+    pub url: String,
+    pub created_at: DateTime<Utc>,
+    /// Whether what begins anew goes here.
+    pub current: bool,
+    /// How much has begun here and not ended: orders, commands, messages.
+    pub open: u64,
 }
 
 impl Engine {
@@ -177,17 +196,35 @@ impl Engine {
              AND target_service_key IN ({}) AND target_handler_name = 'run'",
             keys.join(", ")
         );
+        let (rows, admin_url) = self.query(&query).await?;
+        let of_order =
+            |row: &Value| Some((row["target_service_key"].as_str()?.parse().ok()?, Invocation::read(row, &admin_url)?));
+        Ok(rows.iter().filter_map(of_order).collect())
+    }
+
+    /// The versions of the worker, oldest first.
+    pub(crate) async fn deployments(&self) -> Result<serde_json::Result<Vec<Deployment>>, EngineError> {
+        let query = "SELECT d.id, d.endpoint AS url, d.created_at, s.deployment_id IS NOT NULL AS current, \
+                            COALESCE(i.open, 0) AS open \
+                     FROM sys_deployment d \
+                     LEFT JOIN (SELECT DISTINCT deployment_id FROM sys_service) s ON s.deployment_id = d.id \
+                     LEFT JOIN (SELECT pinned_deployment_id, COUNT(*) AS open FROM sys_invocation \
+                                WHERE status <> 'completed' GROUP BY pinned_deployment_id) i \
+                        ON i.pinned_deployment_id = d.id \
+                     ORDER BY d.created_at";
+        let (rows, _) = self.query(query).await?;
+        Ok(rows.into_iter().map(serde_json::from_value).collect())
+    }
+
+    /// The rows that match, and the base URL of the admin API that told them.
+    async fn query(&self, query: &str) -> Result<(Vec<Value>, String), EngineError> {
         let query = &json!({ "query": query });
         let rows = |admin_url: String| async move {
             let request = self.http.post(format!("{admin_url}/query")).header("accept", "application/json");
             let response = request.json(query).send().await?.error_for_status()?;
-            Ok::<_, reqwest::Error>((response.json::<Value>().await?, admin_url))
+            Ok::<_, reqwest::Error>((response.json::<Rows>().await?.rows, admin_url))
         };
-        let (answer, admin_url) = self.admin.ask(ADMIN_TIMEOUT, rows).await?;
-        let rows = answer["rows"].as_array().into_iter().flatten();
-        let of_order =
-            |row: &Value| Some((row["target_service_key"].as_str()?.parse().ok()?, Invocation::read(row, &admin_url)?));
-        Ok(rows.filter_map(of_order).collect())
+        self.admin.ask(ADMIN_TIMEOUT, rows).await
     }
 
     /// Lets a workflow go on that was paused, and has one that waits for its next attempt make it now; `false` where it

@@ -12,6 +12,7 @@ mod console;
 mod contexts;
 mod cursor;
 mod dashboard;
+mod deployments;
 mod document;
 mod engine;
 mod explain;
@@ -66,6 +67,7 @@ use audit::{AuditApi, Trail};
 use console::Console;
 use contexts::ContextsApi;
 use dashboard::DashboardApi;
+use deployments::DeploymentsApi;
 use document::Document;
 use health::HealthApi;
 use ledger::LedgerApi;
@@ -112,7 +114,17 @@ pub type Mint = Arc<dyn Fn(&Principal) -> String + Send + Sync>;
 type OrdersApi = (PlaceOrders, ReadOrders, CommandOrders, EventsApi, WorkflowApi, OperatorApi);
 type OperatorApi = (RetryOrders, BulkOrders, AuditApi);
 type MerchantApi = (MerchantsApi, ProductsApi, LifecyclesApi, WebhooksApi);
-type Api = (OrdersApi, MerchantApi, ContextsApi, NotificationsApi, DashboardApi, LedgerApi, HealthApi, MetricsApi);
+type Api = (
+    OrdersApi,
+    MerchantApi,
+    ContextsApi,
+    NotificationsApi,
+    DashboardApi,
+    LedgerApi,
+    DeploymentsApi,
+    HealthApi,
+    MetricsApi,
+);
 type LocalApi = (Api, SandboxApi);
 
 /// The whole front as one endpoint.
@@ -198,6 +210,7 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         NotificationsApi { notifications },
         DashboardApi { orders: orders.clone(), stuck_after, breaker: pressure.breaker.clone() },
         LedgerApi { orders: orders.clone(), payments },
+        DeploymentsApi { engine: engine.clone() },
         HealthApi { orders, engine },
         MetricsApi { metrics, pressure },
     )

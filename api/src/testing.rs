@@ -83,8 +83,8 @@ pub(crate) struct State {
     pub dashboard: Mutex<Dashboard>,
     /// What was asked of the dashboard last.
     pub dashboard_query: Mutex<Option<DashboardQuery>>,
-    /// The rows with which the engine's admin API answers, for every order that it is asked of unless they name one;
-    /// without them it fails.
+    /// The rows with which the engine's admin API answers: to a question about orders for every one of these, unless they
+    /// name one. Without rows it fails.
     pub invocations: Mutex<Option<Vec<Value>>>,
     /// How the engine answers whoever wants a workflow to go on.
     pub resumed: Mutex<StatusCode>,
@@ -478,7 +478,11 @@ async fn query(Json(asked): Json<Value>, Data(state): Data<&Arc<State>>) -> Resp
     let Some(rows) = locked(&state.invocations).clone() else {
         return Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish();
     };
-    let ids = asked["query"].as_str().expect("a query").split('\'').filter(|text| text.starts_with("ord_"));
+    let query = asked["query"].as_str().expect("a query");
+    if query.contains("FROM sys_deployment") {
+        return told(&rows);
+    }
+    let ids = query.split('\'').filter(|text| text.starts_with("ord_"));
     let answer: Vec<Value> = ids
         .flat_map(|id| {
             let of_order = rows.iter().filter(move |row| row.get("target_service_key").is_none_or(|key| key == id));
@@ -488,7 +492,11 @@ async fn query(Json(asked): Json<Value>, Data(state): Data<&Arc<State>>) -> Resp
             })
         })
         .collect();
-    Response::builder().content_type("application/json").body(json!({ "rows": answer }).to_string())
+    told(&answer)
+}
+
+fn told(rows: &[Value]) -> Response {
+    Response::builder().content_type("application/json").body(json!({ "rows": rows }).to_string())
 }
 
 #[handler]

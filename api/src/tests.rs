@@ -5,6 +5,7 @@ mod audit;
 mod bulk;
 mod console;
 mod dashboard;
+mod deployments;
 mod deposits;
 mod errors;
 mod ledger;
@@ -49,6 +50,7 @@ fn the_routes_are_these() {
         GET    /v1/coupons  list_coupons\n\
         GET    /v1/dashboard  get_dashboard\n\
         GET    /v1/deliveries  list_deliveries\n\
+        GET    /v1/deployments  list_deployments\n\
         GET    /v1/events  list_events\n\
         GET    /v1/ledger/proof  prove_ledger\n\
         GET    /v1/lifecycles  list_lifecycles\n\

@@ -31,11 +31,13 @@ async function shot(page, name) {
   await page.screenshot({ path: path.join(shots, `${name}.jpg`), type: "jpeg", quality: 72 });
 }
 
+const names = ["Kim Minji", "Lee Seojun", "Park Jiwoo", "Choi Yuna", "Jung Hyun", "한지민", "오세훈", "Maria Santos", "Tom Baker"];
+
 const inColumn = (page, status, id) => page.locator(`#at-${status} li[id="${id}"]`);
 
-test("the first page is light, and usable at once", async () => {
+test("the first page is light, and usable at once", async (t) => {
   const stranger = await person();
-  let quickest = Infinity;
+  const times = [];
   for (let n = 0; n < 5; n += 1) {
     const fresh = await person();
     await fresh.page.goto("/sign-in");
@@ -45,10 +47,12 @@ test("the first page is light, and usable at once", async () => {
       return { bytes: all.reduce((sum, entry) => sum + entry.transferSize, 0), usable: page.domContentLoadedEventEnd };
     });
     assert.ok(bytes > 5_000 && bytes < 100_000, `${bytes} bytes`);
-    quickest = Math.min(quickest, usable);
+    times.push(Math.round(usable));
+    if (n === 0) t.diagnostic(`the first page: ${bytes} bytes`);
     await fresh.leave();
   }
-  assert.ok(quickest < 300, `usable after ${quickest} ms`);
+  t.diagnostic(`the first page: usable after ${times} ms`);
+  assert.ok(Math.min(...times) < 300, `usable after ${times} ms`);
   await stranger.page.goto("/");
   await stranger.page.waitForURL("**/sign-in");
   await isAccessible(stranger.page, "/sign-in");
@@ -69,7 +73,7 @@ test("somebody signs in with a token, and is told where it is not good", async (
   await leave();
 });
 
-test("a customer places an order, and the board shows it move without being reloaded", async () => {
+test("a customer places an order, and the board shows it move without being reloaded", async (t) => {
   const shop = await person("merchant", { merchant: "food-delivery" });
   const customer = await person("customer");
   await customer.page.goto("/place?merchant=food-delivery");
@@ -95,6 +99,7 @@ test("a customer places an order, and the board shows it move without being relo
     await inColumn(shop.page, status, id).waitFor();
     times.push({ command, sinceAsked: Date.now() - began, sinceAnswered: Date.now() - answered });
   }
+  t.diagnostic(`on the screen, in ms: ${JSON.stringify(times)}`);
   assert.ok(times.every(({ sinceAnswered }) => sinceAnswered < 1000), JSON.stringify(times));
   await customer.page.locator(".order-head .status.ready").waitFor();
 
@@ -145,9 +150,10 @@ test("what is stuck is found, retried, and goes on", async () => {
   const group = ops.page.locator(".group", { hasText: "delivery.request" });
   await group.getByText("Stuck One").waitFor();
   await isAccessible(ops.page, "/stuck");
+  await shot(ops.page, "stuck-light");
   await group.getByRole("button", { name: /^Retry now/ }).first().click();
   await ops.page.waitForURL("**/stuck#ord_*");
-  await ops.page.getByRole("button", { name: "Retry all…" }).click();
+  await group.getByRole("button", { name: /^Retry all 2…/ }).click();
   await ops.page.getByText("2 orders match. Retry all of them now?").waitFor();
   await isAccessible(ops.page, "/stuck, about to retry all");
   await ops.page.getByRole("button", { name: "Retry 2 orders" }).click();
@@ -237,43 +243,69 @@ test("a page that is not there says so, and a hostile name is only a name", asyn
   await ops.leave();
 });
 
-test("the board stays calm and quick with thousands of open orders", { timeout: 1_800_000 }, async () => {
+test("the board stays calm and quick with thousands of open orders", { timeout: 1_800_000 }, async (t) => {
   const gated = ["shopping-mall", "food-delivery", "pizza"];
+  const sought = await placed("pizza", "Seo Haneul");
   let left = crowd;
   const place = async () => {
     while (left > 0) {
       left -= 1;
-      const { status } = await minji("POST", "/v1/orders", order(gated[left % gated.length], `Customer ${left}`));
+      const { status } = await minji("POST", "/v1/orders", order(gated[left % gated.length], names[left % names.length]));
       if (status !== 201) left += 1;
     }
   };
   await Promise.all(Array.from({ length: 32 }, place));
   const ops = await person("operator");
-  let quickest = Infinity;
+  const times = [];
   for (let n = 0; n < 5; n += 1) {
     await ops.page.goto("/");
-    const took = await ops.page.evaluate(() => performance.getEntriesByType("navigation")[0].responseEnd);
-    quickest = Math.min(quickest, took);
+    times.push(await ops.page.evaluate(() => Math.round(performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd)));
   }
-  assert.ok(quickest < 500, `the board took ${quickest} ms with ${crowd} orders`);
+  t.diagnostic(`the board with ${crowd} open orders: usable after ${times} ms`);
+  assert.ok(Math.min(...times) < 500, `the board took ${times} ms with ${crowd} orders`);
   const cards = await ops.page.locator(".card").count();
   assert.ok(cards > 0 && cards <= 12 * 25, `${cards} cards`);
   await ops.page.getByRole("link", { name: /^Show all/ }).first().click();
   await ops.page.getByRole("link", { name: "Show more" }).click();
   assert.ok((await ops.page.locator(".card").count()) > 0);
+
+  // The oldest of them all is found, however many came after it.
+  await ops.page.goto("/");
+  await ops.page.getByRole("searchbox").fill("seo haneul");
+  await ops.page.getByRole("button", { name: "Filter" }).click();
+  for (let n = 0; n * 2000 < crowd; n += 1) {
+    await ops.page.getByText("orders were searched").waitFor();
+    if (await ops.page.locator(`li[id="${sought}"]`).count()) break;
+    await ops.page.getByRole("link", { name: "Search older orders" }).click();
+    await ops.page.waitForURL("**cursor=**");
+  }
+  await ops.page.locator(`li[id="${sought}"]`).waitFor();
   await ops.leave();
 });
 
-test("pictures, light and dark", { skip: !shots }, async () => {
+test("every page is for everybody in the dark, too, and has its picture taken", async () => {
+  const owner = program("merchant", "owner", "food-delivery");
+  const cooked = await placed("food-delivery");
+  for (const command of ["accept", "start-production", "finish-production"]) await asked(cooked, command, owner);
+  const { body } = await operator("GET", "/v1/orders?merchant_id=street12&status=cancelled&limit=1");
+  const pages = [
+    ["board", "/"],
+    ["order", `/orders/${cooked}`],
+    ["cancelled", `/orders/${body.items[0].id}`],
+    ["dashboard", "/dashboard"],
+    ["lifecycle", "/merchants/food-delivery/lifecycle"],
+    ["nothing-stuck", "/stuck"],
+    ["merchants", "/merchants"],
+    ["merchant", "/merchants/food-delivery"],
+    ["place", "/place"],
+  ];
   for (const colorScheme of ["light", "dark"]) {
     const ops = await person("operator", { colorScheme, viewport: desk });
-    await ops.page.goto("/");
-    await isAccessible(ops.page, `/ in ${colorScheme}`);
-    await shot(ops.page, `board-${colorScheme}`);
-    const { body } = await operator("GET", "/v1/orders?merchant_id=street12&limit=1");
-    await ops.page.goto(`/orders/${body.items[0].id}`);
-    await isAccessible(ops.page, `an order in ${colorScheme}`);
-    await shot(ops.page, `order-${colorScheme}`);
+    for (const [name, where] of pages) {
+      await ops.page.goto(where);
+      await isAccessible(ops.page, `${name} in ${colorScheme}`);
+      await shot(ops.page, `${name}-${colorScheme}`);
+    }
     await ops.leave();
   }
 });

@@ -56,6 +56,7 @@ const TABLE: &[(&str, [Meets; 7])] = &[
     ("list_audit", [F, F, F, F, F, F, Y]),
     ("list_coupons", [F, F, O, N, F, F, O]),
     ("list_deliveries", [F, F, O, N, F, F, O]),
+    ("list_deployments", [F, F, F, F, F, F, Y]),
     ("list_events", [F, F, F, F, F, F, Y]),
     ("list_lifecycles", [Y, Y, Y, Y, Y, Y, Y]),
     ("list_merchants", [Y, Y, Y, Y, Y, Y, Y]),

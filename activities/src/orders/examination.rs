@@ -10,7 +10,7 @@ use workflows::Order;
 use workflows::order::Event;
 
 use super::row;
-use super::tally::Changes;
+use super::tally::{Changes, parts_of_takings};
 use crate::store::{Database, StoreError};
 
 /// How many records are read at once.
@@ -250,7 +250,7 @@ async fn tallies(database: &Database, changes: &Changes, found: &mut Examination
     }
     for row in answers.read::<Vec<Value>>(1)? {
         let [hour, merchant_id, currency] = [0, 1, 2].map(|part| text(&row["id"][part]));
-        for part in ["placed", "revenue", "refunds"] {
+        for part in parts_of_takings() {
             let tally = format!("{merchant_id} {currency}: {part} in the hour of {hour}");
             stored.insert(tally, row[part].as_i64().unwrap_or(i64::MIN));
         }

@@ -334,6 +334,9 @@ fn matching(filter: &OrderFilter) -> (String, Value) {
         let condition = if stuck.are { IS_STUCK } else { IS_NOT_STUCK };
         require(condition, "stuck", json!(padded(stuck.since_before)));
     }
+    if let Some(step) = filter.failing_step {
+        require("trouble.step = $failing_step", "failing_step", json!(step));
+    }
     let condition = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") };
     (condition, variables)
 }

@@ -6,7 +6,7 @@ use chrono::{DurationRound, TimeDelta};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use workflows::order::{Customer, Fact, Gate, Line, Placement, Stuck, Takings, Tally};
+use workflows::order::{Customer, Fact, Gate, Line, Placement, Stuck, StuckAt, Takings, Tally};
 use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status};
 
 use super::*;
@@ -309,6 +309,14 @@ async fn stuck_is_what_fails_or_waits_for_nobody() {
         book.note_failure(&order.id, Step::PaymentRefund, "down").await.expect("notes");
     }
     check(book.now() + hour, &[&closed, &waiting, &moving], &[]).await;
+    let query = DashboardQuery { merchant_id: None, since: book.now(), stuck_since_before: book.now() + hour };
+    let at = |step, orders| StuckAt { step, orders };
+    let by_step = [at(Some(Step::PaymentRefund), 2), at(None, 1)];
+    assert_eq!(book.dashboard(&query).await.expect("reads").stuck_at, by_step);
+    let failing = |step| OrderFilter { failing_step: Some(step), limit: 10, ..OrderFilter::default() };
+    let refunds = book.order_ids(&failing(Step::PaymentRefund)).await.expect("lists");
+    assert_eq!(refunds, [closed.id.clone(), waiting.id.clone()]);
+    assert_eq!(book.order_ids(&failing(Step::PaymentCharge)).await.expect("lists"), []);
     check(book.now() - hour, &[], &[&closed, &waiting, &moving]).await;
     book.forget_failures(&closed.id).await.expect("forgets");
     check(book.now() + hour, &[&waiting, &moving], &[&closed]).await;
@@ -328,29 +336,52 @@ async fn recount(book: &Orders, merchant: Option<&str>, since: DateTime<Utc>) ->
         let events = book.events(&order.id, 0, 1000).await.expect("reads");
         for (index, event) in events.iter().enumerate() {
             let hour = event.at.duration_trunc(TimeDelta::hours(1)).expect("in range");
-            let (placed, revenue, refunds) = match event.fact {
-                Fact::OrderPlaced(_) => (1, 0, 0),
-                Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => (0, amount, 0),
+            let nothing = Takings {
+                hour,
+                currency,
+                placed: 0,
+                revenue: 0,
+                refunds: 0,
+                paid: 0,
+                paid_ms: 0,
+                delivered: 0,
+                delivered_ms: 0,
+            };
+            let takings = hours.entry((hour, currency.code())).or_insert(nothing);
+            let took = (event.at - order.placed_at).num_milliseconds();
+            match event.fact {
+                Fact::OrderPlaced(_) => takings.placed += 1,
+                Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => {
+                    takings.revenue += amount;
+                    takings.paid += 1;
+                    takings.paid_ms += took;
+                }
                 Fact::PaymentCancelled { refunded: true } => {
                     let so_far = Order::from_events(&events[..index]).expect("placed");
                     let heard_of = so_far.payment.state == PaymentState::Approved;
-                    (0, if heard_of { 0 } else { amount }, amount)
+                    takings.revenue += if heard_of { 0 } else { amount };
+                    takings.refunds += amount;
                 }
-                _ => continue,
-            };
-            let nothing = Takings { hour, currency, placed: 0, revenue: 0, refunds: 0 };
-            let takings = hours.entry((hour, currency.code())).or_insert(nothing);
-            takings.placed += placed;
-            takings.revenue += revenue;
-            takings.refunds += refunds;
+                Fact::DeliveryCompleted => {
+                    takings.delivered += 1;
+                    takings.delivered_ms += took;
+                }
+                _ => {}
+            }
         }
     }
     Dashboard {
         statuses: tallied(&orders, |order| Some(order.status)),
         payments: tallied(&orders, |order| Some(order.payment.state)),
         deliveries: tallied(&orders, |order| order.delivery.as_ref().map(|delivery| delivery.state)),
-        hours: hours.into_values().filter(|takings| takings.hour >= since).collect(),
+        hours: hours
+            .into_values()
+            .filter(|takings| {
+                takings.hour >= since && takings.placed + takings.paid + takings.delivered + takings.refunds > 0
+            })
+            .collect(),
         stuck: 0,
+        stuck_at: Vec::new(),
     }
 }
 

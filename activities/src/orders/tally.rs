@@ -8,7 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use workflows::order::{Dashboard, DashboardQuery, Event, Fact, Tally};
+use workflows::order::{Dashboard, DashboardQuery, Event, Fact, StuckAt, Tally};
 use workflows::{Currency, DeliveryState, MerchantId, Order, PaymentState, Status};
 
 use super::{BY_STILLNESS, IS_STUCK, padded};
@@ -37,6 +37,10 @@ struct Taken {
     placed: i64,
     revenue: i64,
     refunds: i64,
+    paid: i64,
+    paid_ms: i64,
+    delivered: i64,
+    delivered_ms: i64,
 }
 
 impl Changes {
@@ -55,8 +59,7 @@ impl Changes {
         places(after).into_iter().flatten().for_each(|place| count(place, 1));
         let mut order = before.cloned();
         for event in events {
-            let paid = order.as_ref().is_some_and(|order| order.payment.state == PaymentState::Approved);
-            let taken = Taken::by(&event.fact, after.total.amount, paid);
+            let taken = Taken::by(event, after.total.amount, order.as_ref());
             order = Order::after(order, event);
             if taken != Taken::default() {
                 let (merchant_id, currency) = key.clone();
@@ -90,10 +93,10 @@ impl Changes {
                 }
             }
         }
-        for ((hour, merchant_id, currency), Taken { placed, revenue, refunds }) in &self.takings {
+        for ((hour, merchant_id, currency), taken) in &self.takings {
             let hour = name(hour);
-            for (part, count) in [("placed", placed), ("revenue", revenue), ("refunds", refunds)] {
-                counts.insert(format!("{merchant_id} {currency}: {part} in the hour of {hour}"), *count);
+            for (part, count) in taken.parts() {
+                counts.insert(format!("{merchant_id} {currency}: {part} in the hour of {hour}"), count);
             }
         }
         counts.retain(|_, count| *count != 0);
@@ -144,11 +147,12 @@ impl Changes {
             }
         }
         for (n, ((hour, merchant_id, currency), taken)) in self.takings.iter().enumerate() {
-            let (name, Taken { placed, revenue, refunds }) = (format!("taken_{n}"), taken);
+            let name = format!("taken_{n}");
+            let sums = taken.parts().map(|(part, count)| format!("{part} += {count}")).join(", ");
             write!(
                 statements,
                 "UPSERT type::record('takings', ${name}) SET hour = ${name}[0], merchant_id = ${name}[1], \
-                 currency = ${name}[2], placed += {placed}, revenue += {revenue}, refunds += {refunds} RETURN NONE; "
+                 currency = ${name}[2], {sums} RETURN NONE; "
             )
             .expect("a string takes everything");
             variables[name] = json!([hour, merchant_id, currency]);
@@ -158,24 +162,53 @@ impl Changes {
 }
 
 impl Taken {
-    /// `paid`: whether the money is known to have come. Money that comes back without that came unheard.
-    fn by(fact: &Fact, total: i64, paid: bool) -> Self {
-        match fact {
+    /// `order`: as it was before the event.
+    fn by(event: &Event, total: i64, order: Option<&Order>) -> Self {
+        let took = || order.map_or(0, |order| (event.at - order.placed_at).num_milliseconds());
+        match &event.fact {
             Fact::OrderPlaced(_) => Self { placed: 1, ..Self::default() },
-            Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => Self { revenue: total, ..Self::default() },
+            Fact::PaymentApproved { .. } | Fact::DepositConfirmed { .. } => {
+                Self { revenue: total, paid: 1, paid_ms: took(), ..Self::default() }
+            }
+            Fact::DeliveryCompleted => Self { delivered: 1, delivered_ms: took(), ..Self::default() },
             Fact::PaymentCancelled { refunded: true } => {
-                let revenue = if paid { 0 } else { total };
+                // Money that comes back although it is not known to have come came unheard.
+                let came = order.is_some_and(|order| order.payment.state == PaymentState::Approved);
+                let revenue = if came { 0 } else { total };
                 Self { revenue, refunds: total, ..Self::default() }
             }
             _ => Self::default(),
         }
     }
 
+    /// All of it, by the columns' names.
+    fn parts(&self) -> [(&'static str, i64); 7] {
+        let Self { placed, revenue, refunds, paid, paid_ms, delivered, delivered_ms } = *self;
+        [
+            ("placed", placed),
+            ("revenue", revenue),
+            ("refunds", refunds),
+            ("paid", paid),
+            ("paid_ms", paid_ms),
+            ("delivered", delivered),
+            ("delivered_ms", delivered_ms),
+        ]
+    }
+
     fn add(&mut self, other: &Self) {
         self.placed += other.placed;
         self.revenue += other.revenue;
         self.refunds += other.refunds;
+        self.paid += other.paid;
+        self.paid_ms += other.paid_ms;
+        self.delivered += other.delivered;
+        self.delivered_ms += other.delivered_ms;
     }
+}
+
+/// The columns of takings that count something.
+pub(super) fn parts_of_takings() -> [&'static str; 7] {
+    Taken::default().parts().map(|(part, _)| part)
 }
 
 /// Makes the rows of `table` those of `right`, by the JSON of their ids. How many were different.
@@ -272,14 +305,15 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
         Some(_) => ("tallies:[$merchant_id, NONE]..[$merchant_id, []]", "merchant_id = $merchant_id"),
         None => ("tallies", "true"),
     };
+    let sums = parts_of_takings().map(|part| format!("math::sum({part}) AS {part}")).join(", ");
     // One transaction, so that the parts fit together.
     let statements = format!(
         "BEGIN;
          SELECT * FROM {tallies};
-         SELECT hour, currency, math::sum(placed) AS placed, math::sum(revenue) AS revenue,
-             math::sum(refunds) AS refunds
+         SELECT hour, currency, {sums}
              FROM takings:[$since].. WHERE {theirs} GROUP BY hour, currency ORDER BY hour, currency;
-         RETURN (SELECT count() FROM orders {BY_STILLNESS} WHERE {IS_STUCK} AND {theirs} GROUP ALL)[0].count ?? 0;
+         SELECT trouble.step AS step, count() AS orders
+             FROM orders {BY_STILLNESS} WHERE {IS_STUCK} AND {theirs} GROUP BY step ORDER BY orders DESC, step;
          COMMIT;"
     );
     let variables = json!({
@@ -289,6 +323,7 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
     });
     let mut answers = database.run(&statements, &variables).await?;
     let rows: Vec<Row> = answers.read(1)?;
+    let stuck_at: Vec<StuckAt> = answers.read(3)?;
     Ok(Dashboard {
         statuses: summed(rows.iter().map(|row| (row.currency, &row.statuses)), |status: &Status| *status as u8)?,
         payments: summed(rows.iter().map(|row| (row.currency, &row.payments)), |state: &PaymentState| *state as u8)?,
@@ -296,7 +331,8 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
             *state as u8
         })?,
         hours: answers.read(2)?,
-        stuck: answers.read(3)?,
+        stuck: stuck_at.iter().map(|at| at.orders).sum(),
+        stuck_at,
     })
 }
 

@@ -19,8 +19,10 @@ const CARDS: u32 = 25;
 const ENDED_CARDS: u32 = 6;
 /// Cards on a page of one status.
 const PAGE: u32 = 50;
-/// How many orders of a status are searched.
+/// How many orders are searched at a time, and how often, unless enough are found before.
 const SEARCHED: u32 = 200;
+const SEARCHES: usize = 10;
+const FOUND: usize = 50;
 
 /// What the board is to show.
 struct Asked<'a> {
@@ -39,17 +41,24 @@ struct Column {
     next_cursor: Option<String>,
 }
 
+#[derive(Default)]
 struct Board {
     columns: Vec<Column>,
     stuck: u64,
+    /// How many orders were searched, and where the older ones begin.
+    searched: Option<(usize, Option<String>)>,
     trouble: Option<Told>,
 }
 
 pub(super) async fn page(console: &Console, visit: &Visit) -> Answer {
     let api = console.api(visit)?;
     let asked = Asked::of(visit);
-    let board = if visit.keeps_shop() { counted(&api, &asked).await } else { listed(&api, &asked).await };
-    let board = board.unwrap_or_else(|told| Board { columns: Vec::new(), stuck: 0, trouble: Some(told) });
+    let board = match asked.text {
+        Some(_) => searched(&api, &asked).await,
+        None if visit.keeps_shop() => counted(&api, &asked).await,
+        None => listed(&api, &asked).await,
+    };
+    let board = board.unwrap_or_else(|told| Board { trouble: Some(told), ..Board::default() });
     let columns = columns(visit, &asked, &board, console.orders.now());
     if visit.wants_only("board") {
         return Ok(respond(board.trouble.as_ref().map_or(poem::http::StatusCode::OK, |told| told.status), &columns));
@@ -97,12 +106,12 @@ impl<'a> Asked<'a> {
         with_query("/", &parameters)
     }
 
-    fn orders(&self, status: Option<Status>, limit: u32) -> String {
-        let limit = if self.text.is_some() { SEARCHED } else { limit }.to_string();
+    fn orders(&self, status: Option<Status>, cursor: Option<&str>, limit: u32) -> String {
+        let limit = limit.to_string();
         let parameters = [
             ("merchant_id", self.merchant_id),
             ("status", status.map(Status::as_str)),
-            ("cursor", self.cursor),
+            ("cursor", cursor),
             ("limit", Some(limit.as_str())),
         ];
         with_query("/v1/orders", &parameters)
@@ -130,31 +139,52 @@ async fn counted(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
         None if status.is_final() => ENDED_CARDS,
         None => CARDS,
     };
-    let paths: Vec<_> = statuses.iter().map(|status| asked.orders(Some(*status), limit(*status))).collect();
+    let paths: Vec<_> =
+        statuses.iter().map(|status| asked.orders(Some(*status), asked.cursor, limit(*status))).collect();
     let mut columns = Vec::new();
     for (status, page) in statuses.into_iter().zip(api.get_all::<Page<Order>>(&paths).await) {
         let page = page?;
         let tally = (tallies(status).map(|tally| tally.orders).sum(), values(tallies(status)));
-        columns.push(Column::new(api, status, Some(tally), page, asked));
+        columns.push(Column::new(api, status, Some(tally), page));
     }
-    Ok(Board { columns, stuck: dashboard.stuck, trouble: None })
+    Ok(Board { columns, stuck: dashboard.stuck, ..Board::default() })
 }
 
 /// The board of everybody else: one list, sorted into columns.
 async fn listed(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
     let limit = if asked.status.is_some() { PAGE } else { 4 * CARDS };
-    let page: Page<Order> = api.get(&asked.orders(asked.status, limit)).await?;
+    let page: Page<Order> = api.get(&asked.orders(asked.status, asked.cursor, limit)).await?;
+    let next_cursor = page.next_cursor.filter(|_| asked.status.is_some());
+    Ok(Board { columns: by_status(api, page.items, next_cursor.as_ref()), ..Board::default() })
+}
+
+/// The board of what is searched for: the newest orders first, until enough are found.
+async fn searched(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
+    let (mut found, mut searched) = (Vec::new(), 0);
+    let mut cursor = asked.cursor.map(str::to_owned);
+    for _ in 0..SEARCHES {
+        let page: Page<Order> = api.get(&asked.orders(asked.status, cursor.as_deref(), SEARCHED)).await?;
+        searched += page.items.len();
+        found.extend(page.items.into_iter().filter(|order| asked.matches(order)));
+        cursor = page.next_cursor;
+        if cursor.is_none() || found.len() >= FOUND {
+            break;
+        }
+    }
+    Ok(Board { columns: by_status(api, found, None), searched: Some((searched, cursor)), ..Board::default() })
+}
+
+fn by_status(api: &Api, mut orders: Vec<Order>, next_cursor: Option<&String>) -> Vec<Column> {
     let mut columns = Vec::new();
-    let (mut orders, next_cursor) = (page.items, page.next_cursor);
     for status in Status::ALL {
         let (these, others) = orders.into_iter().partition::<Vec<_>, _>(|order| order.status == status);
         orders = others;
         if !these.is_empty() {
-            let next_cursor = next_cursor.clone().filter(|_| asked.status.is_some());
-            columns.push(Column::new(api, status, None, Page { items: these, next_cursor }, asked));
+            let page = Page { items: these, next_cursor: next_cursor.cloned() };
+            columns.push(Column::new(api, status, None, page));
         }
     }
-    Ok(Board { columns, stuck: 0, trouble: None })
+    columns
 }
 
 fn values<'a>(tallies: impl Iterator<Item = &'a Tally>) -> String {
@@ -162,15 +192,9 @@ fn values<'a>(tallies: impl Iterator<Item = &'a Tally>) -> String {
 }
 
 impl Column {
-    fn new(api: &Api, status: Status, tally: Option<(i64, String)>, page: Page<Order>, asked: &Asked) -> Self {
-        let orders: Vec<_> = page.items.into_iter().filter(|order| asked.matches(order)).collect();
-        let tally = match asked.text {
-            None => tally,
-            // What was found, and not what there is.
-            Some(_) => None,
-        };
+    fn new(api: &Api, status: Status, tally: Option<(i64, String)>, page: Page<Order>) -> Self {
         let label = status.label(api.language).to_owned();
-        Self { status, label, tally, orders, next_cursor: page.next_cursor }
+        Self { status, label, tally, orders: page.items, next_cursor: page.next_cursor }
     }
 }
 
@@ -201,8 +225,10 @@ fn filters(visit: &Visit, asked: &Asked, merchants: &[Merchant]) -> Markup {
 fn columns(visit: &Visit, asked: &Asked, board: &Board, now: DateTime<Utc>) -> Markup {
     let is_empty = board.columns.iter().all(|column| column.orders.is_empty());
     let alone = asked.status.is_some();
+    // To search is more than to look.
+    let trigger = if asked.text.is_some() { "sse:changed throttle:5s" } else { "sse:changed" };
     html! {
-        div #board.board .alone[alone] hx-get=(visit.here) hx-trigger="sse:changed" hx-target="this" hx-swap="morph:outerHTML" {
+        div #board.board .alone[alone] hx-get=(visit.here) hx-trigger=(trigger) hx-target="this" hx-swap="morph:outerHTML" {
             (problem_if(visit, board.trouble.as_ref()))
             @if board.stuck > 0 && visit.is(Role::Operator) {
                 p.stuck-note { a href="/stuck" { (Text::OrdersAreStuck.with(visit.language, &[&board.stuck.to_string()])) } }
@@ -221,6 +247,14 @@ fn columns(visit: &Visit, asked: &Asked, board: &Board, now: DateTime<Utc>) -> M
                 div.lanes .ended[ended] {
                     @for column in columns.filter(|column| column.status.is_final() == ended) {
                         (self::column(visit, asked, column, now))
+                    }
+                }
+            }
+            @if let Some((searched, older)) = &board.searched {
+                p.searched {
+                    (Text::SearchedSoFar.with(visit.language, &[&searched.to_string()]))
+                    @if let Some(cursor) = older {
+                        " " a rel="next" href=(asked.at(asked.status, Some(cursor))) { (visit.say(Text::SearchOlder)) }
                     }
                 }
             }

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::text::Text;
 use super::visit::Visit;
 
-const HEIGHT: i64 = 96;
+const HEIGHT: i64 = 108;
 const BAR: i64 = 14;
 const PITCH: i64 = 20;
 const BASE: i64 = HEIGHT - 16;
@@ -29,10 +29,11 @@ pub(super) fn bars(visit: &Visit, title: &str, series: &[&str], bars: &[Bar], sa
                 }
             }
             svg viewBox={ "0 0 " (width.max(1)) " " (HEIGHT) } role="img" aria-label=(title) {
+                text.peak x="0" y="9" { (said(largest)) }
                 line.axis x1="0" x2=(width) y1=(BASE) y2=(BASE) {}
                 @for (n, bar) in (0..).zip(bars) {
                     @for (of, value) in bar.values.iter().enumerate() {
-                        @let height = value * (BASE - 6) / largest;
+                        @let height = value * (BASE - 18) / largest;
                         rect class={ "series-" (of) } x=(n * PITCH + 3) y=(BASE - height) width=(BAR) height=(height) rx="2" {
                             title { (bar.label) ": " (said(*value)) }
                         }

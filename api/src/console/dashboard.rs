@@ -1,6 +1,7 @@
 //! The dashboard: what today has brought, how long it took, and whether everything that is needed answers.
 
 use std::collections::BTreeMap;
+use std::ops::Add;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
@@ -13,21 +14,12 @@ use super::client::{Api, Told, escaped, with_query};
 use super::labels::Label;
 use super::layout::{Page as Whole, problem_if, proof, see, status};
 use super::text::Text;
-use super::views::{Breaker, Dashboard, Events, List, Merchant, Modes, Order, Page};
+use super::views::{Breaker, Dashboard, Deployment, DeploymentState, HourlyTakings, List, Merchant, Modes, Takings};
 use super::visit::Visit;
 use super::{Answer, Console, format};
 
-/// Of how many orders it is told how long they took.
-const TIMED: usize = 50;
 /// For how long a context has to answer to count as well.
 const WELL_WITHIN: Duration = Duration::from_millis(800);
-
-/// How long orders took, in seconds, the quickest first.
-#[derive(Default)]
-struct Times {
-    to_paid: Vec<i64>,
-    to_delivered: Vec<i64>,
-}
 
 /// Whether a context answers; `None` where nothing can be asked of it.
 type Wellness = Vec<(Context, Option<bool>)>;
@@ -35,8 +27,8 @@ type Wellness = Vec<(Context, Option<bool>)>;
 pub(super) async fn page(console: &Console, visit: &Visit, trouble: Option<&Told>) -> Answer {
     let api = console.api(visit)?;
     let dashboard: Dashboard = api.get("/v1/dashboard").await?;
-    let (times, wellness, modes) =
-        tokio::join!(Times::of(&api, dashboard.since), wellness(&api), modes(console, &api, visit));
+    let (wellness, modes, deployments) =
+        tokio::join!(wellness(&api), modes(console, &api, visit), deployments(&api, visit));
     let now = console.orders.now();
     let title = visit.say(Text::Dashboard);
     let content = html! {
@@ -45,7 +37,7 @@ pub(super) async fn page(console: &Console, visit: &Visit, trouble: Option<&Told
             p.hint { (visit.say(Text::SinceMidnight)) }
         }
         (problem_if(visit, trouble))
-        (today(visit, &dashboard, &times))
+        (today(visit, &dashboard))
         section.panel aria-label=(visit.say(Text::OrdersByHour)) { (charts(visit, &dashboard, now)) }
         div.sheet.even {
             section.panel aria-labelledby="open" {
@@ -57,58 +49,70 @@ pub(super) async fn page(console: &Console, visit: &Visit, trouble: Option<&Told
                 (health(visit, dashboard.breaker, &wellness, &modes))
             }
         }
+        @if let Some(deployments) = &deployments {
+            section.panel aria-labelledby="workers" {
+                h2 #workers { (visit.say(Text::Workers)) }
+                (workers(visit, deployments, now))
+            }
+        }
     };
     Ok(Whole::new("/dashboard", title, content).troubled(trouble).respond(console, visit))
 }
 
-impl Times {
-    /// Of the newest orders since then.
-    async fn of(api: &Api, since: DateTime<Utc>) -> Self {
-        let (since, limit) = (since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true), TIMED.to_string());
-        let path = with_query("/v1/orders", &[("placed_after", Some(&since)), ("limit", Some(&limit))]);
-        let Ok(orders) = api.get::<Page<Order>>(&path).await else { return Self::default() };
-        let events = orders.items.iter().map(|order| format!("/v1/orders/{}/events", escaped(&order.id)));
-        let mut times = Self::default();
-        for events in api.get_all::<Events>(&events.collect::<Vec<_>>()).await.into_iter().flatten() {
-            let at = |kind: &str| events.items.iter().find(|event| event.kind == kind).map(|event| event.at);
-            let Some(placed) = at("order_placed") else { continue };
-            let took = |kind| at(kind).map(|at| (at - placed).num_seconds());
-            times.to_paid.extend(took("order_paid"));
-            times.to_delivered.extend(took("delivery_completed"));
-        }
-        times.to_paid.sort_unstable();
-        times.to_delivered.sort_unstable();
-        times
+/// How long something took on average, and how many orders that is the average of.
+#[derive(Clone, Copy, Default)]
+struct Mean {
+    orders: i64,
+    total_ms: i64,
+}
+
+impl Mean {
+    fn to_paid(takings: &Takings) -> Self {
+        Self { orders: takings.paid, total_ms: takings.paid * takings.time_to_paid_ms.unwrap_or(0) }
+    }
+
+    fn to_delivered(takings: &Takings) -> Self {
+        Self { orders: takings.delivered, total_ms: takings.delivered * takings.time_to_delivered_ms.unwrap_or(0) }
+    }
+
+    /// `None` where there are no orders.
+    fn ms(self) -> Option<i64> {
+        self.total_ms.checked_div(self.orders)
     }
 }
 
-/// The middle of what is sorted.
-fn median(sorted: &[i64]) -> Option<i64> {
-    sorted.get(sorted.len() / 2).copied()
+impl Add for Mean {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { orders: self.orders + other.orders, total_ms: self.total_ms + other.total_ms }
+    }
 }
 
-fn today(visit: &Visit, dashboard: &Dashboard, times: &Times) -> Markup {
+fn today(visit: &Visit, dashboard: &Dashboard) -> Markup {
     let placed: i64 = dashboard.today.iter().map(|taken| taken.placed).sum();
-    let none = || "–".to_owned();
-    let sums = |sums: Vec<Money>| if sums.is_empty() { none() } else { format::sums(sums) };
+    let nothing = || "–".to_owned();
+    let sums = |sums: Vec<Money>| if sums.is_empty() { nothing() } else { format::sums(sums) };
     let revenue = sums(dashboard.today.iter().map(|taken| taken.revenue).collect());
     let refunds = sums(dashboard.today.iter().map(|taken| taken.refunds).collect());
-    let time = |sorted: &[i64]| {
-        median(sorted).map_or_else(none, |seconds| format::span(TimeDelta::seconds(seconds), visit.language))
+    let time = |name: Text, of: fn(&Takings) -> Mean| {
+        let mean = dashboard.today.iter().map(of).fold(Mean::default(), Mean::add);
+        let of_how_many = mean.ms().map(|_| Text::MeanOf.with(visit.language, &[&format::count(mean.orders)]));
+        let value = mean.ms().map_or_else(nothing, |ms| format::took(ms, visit.language));
+        figure(visit.say(name), &value, of_how_many.as_deref())
     };
-    let of = |sorted: &[i64]| Some(sorted.len()).filter(|count| *count > 0).map(|count| count.to_string());
     html! {
         dl.figures {
             (figure(visit.say(Text::OrdersToday), &format::count(placed), None))
             (figure(visit.say(Text::Revenue), &revenue, None))
             (figure(visit.say(Text::Refunds), &refunds, None))
-            (figure(visit.say(Text::TimeToPaid), &time(&times.to_paid), of(&times.to_paid).map(|n| Text::MedianOf.with(visit.language, &[&n]))))
-            (figure(visit.say(Text::TimeToDelivered), &time(&times.to_delivered), of(&times.to_delivered).map(|n| Text::MedianOf.with(visit.language, &[&n]))))
+            (time(Text::TimeToPaid, Mean::to_paid))
+            (time(Text::TimeToDelivered, Mean::to_delivered))
         }
     }
 }
 
-fn figure(name: &str, value: &str, note: Option<String>) -> Markup {
+fn figure(name: &str, value: &str, note: Option<&str>) -> Markup {
     html! {
         div {
             dt { (name) }
@@ -123,35 +127,47 @@ type Hours = BTreeMap<DateTime<Utc>, [i64; 3]>;
 fn charts(visit: &Visit, dashboard: &Dashboard, now: DateTime<Utc>) -> Markup {
     // Currencies do not add up: each has a chart of its own.
     let mut by_currency: BTreeMap<&str, (Currency, Hours)> = BTreeMap::new();
-    for hour in &dashboard.hours {
-        let currency = hour.revenue.currency;
+    for HourlyTakings { hour, takings } in &dashboard.hours {
+        let currency = takings.revenue.currency;
         let (_, hours) = by_currency.entry(currency.code()).or_insert_with(|| (currency, Hours::new()));
-        let sums = hours.entry(hour.hour).or_default();
-        for (sum, more) in sums.iter_mut().zip([hour.placed, hour.revenue.amount, hour.refunds.amount]) {
+        let sums = hours.entry(*hour).or_default();
+        for (sum, more) in sums.iter_mut().zip([takings.placed, takings.revenue.amount, takings.refunds.amount]) {
             *sum += more;
         }
     }
-    let bars = |hours: &Hours, series: &[usize]| -> Vec<Bar> {
+    let by_hour = |values: &dyn Fn(DateTime<Utc>) -> Vec<i64>| -> Vec<Bar> {
         let all = (0..24).map(|n| dashboard.since + TimeDelta::hours(n)).take_while(|hour| *hour <= now);
-        let bar = |hour: DateTime<Utc>| {
-            let sums = hours.get(&hour).copied().unwrap_or_default();
-            Bar { label: format!("{:02}", hour.hour()), values: series.iter().map(|of| sums[*of]).collect() }
-        };
-        all.map(bar).collect()
+        all.map(|hour| Bar { label: format!("{:02}", hour.hour()), values: values(hour) }).collect()
     };
+    let of_hour = |hours: &Hours, hour| hours.get(&hour).copied().unwrap_or_default();
+    let mean = |of: fn(&Takings) -> Mean, at: DateTime<Utc>| {
+        let means = dashboard.hours.iter().filter(|hour| hour.hour == at).map(|hour| of(&hour.takings));
+        means.fold(Mean::default(), Mean::add).ms().unwrap_or(0)
+    };
+    let times = [
+        (Text::TimeToPaidByHour, Text::TimeToPaid, Mean::to_paid as fn(&Takings) -> Mean),
+        (Text::TimeToDeliveredByHour, Text::TimeToDelivered, Mean::to_delivered),
+    ];
+    let amount = |currency: Currency| move |amount| format::money(Money::new(amount, currency));
+    let money = [visit.say(Text::Revenue), visit.say(Text::Refunds)];
     html! {
         @if by_currency.is_empty() { p.hint { (visit.say(Text::NoTakings)) } }
         div.charts {
             @for (code, (currency, hours)) in &by_currency {
-                @let suffix = if by_currency.len() > 1 { format!(" ({code})") } else { String::new() };
-                (chart::bars(visit, &format!("{}{suffix}", visit.say(Text::OrdersByHour)), &[visit.say(Text::OrdersToday)], &bars(hours, &[0]), format::count))
-                (chart::bars(
-                    visit,
-                    &format!("{}{suffix}", visit.say(Text::RevenueByHour)),
-                    &[visit.say(Text::Revenue), visit.say(Text::Refunds)],
-                    &bars(hours, &[1, 2]),
-                    |amount| format::money(Money::new(amount, *currency)),
-                ))
+                @let title = |text| match by_currency.len() {
+                    1 => visit.say(text).to_owned(),
+                    _ => format!("{} ({code})", visit.say(text)),
+                };
+                @let orders = by_hour(&|hour| vec![of_hour(hours, hour)[0]]);
+                (chart::bars(visit, &title(Text::OrdersByHour), &[visit.say(Text::OrdersToday)], &orders, format::count))
+                @let takings = by_hour(&|hour| of_hour(hours, hour)[1..].to_vec());
+                (chart::bars(visit, &title(Text::RevenueByHour), &money, &takings, amount(*currency)))
+            }
+            @if !by_currency.is_empty() {
+                @for (title, series, of) in times {
+                    @let bars = by_hour(&|hour| vec![mean(of, hour)]);
+                    (chart::bars(visit, visit.say(title), &[visit.say(series)], &bars, |ms| format::took(ms, visit.language)))
+                }
             }
         }
     }
@@ -225,6 +241,50 @@ fn switch_form(visit: &Visit, context: Context, mode: &str) -> Markup {
             button { (visit.say(text)) span.hidden { " " (context.label(visit.language)) } }
         }
     }
+}
+
+/// The versions of the worker: which takes what begins anew, and which are still needed.
+fn workers(visit: &Visit, deployments: &Result<List<Deployment>, Told>, now: DateTime<Utc>) -> Markup {
+    let deployments = match deployments {
+        Ok(list) => &list.items,
+        Err(told) => return html! { p.hint { (told.detail) } },
+    };
+    html! {
+        div.scroll {
+            table.health {
+                thead {
+                    tr {
+                        th scope="col" { (visit.say(Text::WorkerVersion)) }
+                        th scope="col" { (visit.say(Text::Status)) }
+                        th.number scope="col" { (visit.say(Text::OpenWork)) }
+                        th scope="col" { (visit.say(Text::WorkerUrl)) }
+                        th scope="col" { (visit.say(Text::RegisteredAt)) }
+                    }
+                }
+                tbody {
+                    @for deployment in deployments.iter().rev() {
+                        @let (text, lamp) = match deployment.state {
+                            DeploymentState::Current => (Text::WorkerCurrent, "well"),
+                            DeploymentState::Draining => (Text::WorkerDraining, "so-so"),
+                            DeploymentState::Drained => (Text::WorkerDrained, "unknown"),
+                        };
+                        tr {
+                            th scope="row" { span.code { (deployment.id) } }
+                            td { span class={ "lamp " (lamp) } { (visit.say(text)) } }
+                            td.number { (deployment.open) }
+                            td { span.code { (deployment.url) } }
+                            td { (format::moment(deployment.created_at, now)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The versions of the worker, for operators.
+async fn deployments(api: &Api, visit: &Visit) -> Option<Result<List<Deployment>, Told>> {
+    if visit.is(Role::Operator) { Some(api.get("/v1/deployments").await) } else { None }
 }
 
 /// Whether each context answers a question that costs it little.

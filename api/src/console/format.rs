@@ -66,6 +66,15 @@ pub(super) fn span(span: TimeDelta, language: Language) -> String {
     }
 }
 
+/// How long something took, in milliseconds: tenths of a second where it was quick.
+pub(super) fn took(ms: i64, language: Language) -> String {
+    match (ms, language) {
+        (..10_000, Language::English) => format!("{}.{}\u{a0}s", ms / 1_000, ms % 1_000 / 100),
+        (..10_000, Language::Korean) => format!("{}.{}초", ms / 1_000, ms % 1_000 / 100),
+        _ => span(TimeDelta::milliseconds(ms), language),
+    }
+}
+
 /// How long ago it was.
 pub(super) fn ago(at: DateTime<Utc>, now: DateTime<Utc>, language: Language) -> String {
     let passed = now - at;

@@ -11,12 +11,15 @@ use super::client::{Api, Told, escaped};
 use super::labels::Label;
 use super::layout::{Page as Whole, choice, good, problem_if, proof, respond, status};
 use super::text::Text;
-use super::views::{Bulk, Dashboard, List, Merchant, Order, Page, Workflow, WorkflowState};
+use super::views::{Bulk, Dashboard, List, Merchant, Order, Page, StuckAt, Workflow, WorkflowState};
 use super::visit::Visit;
 use super::{Answer, Console, format, nothing_here};
 
 /// How many stuck orders are looked into.
 const LOOKED_INTO: usize = 48;
+
+/// What can be said of many orders, by the names of forms and of the API's filter.
+const FILTERS: [&str; 3] = ["merchant_id", "status", "failing_step"];
 
 /// What the page says above its groups.
 pub(super) enum Said {
@@ -62,14 +65,15 @@ pub(super) async fn page(console: &Console, visit: &Visit, said: Option<&Said>) 
         api.get::<Page<Order>>(&path),
         api.get::<List<Merchant>>("/v1/merchants")
     );
-    let (stuck, orders) = (dashboard?.stuck, orders?.items);
+    let (dashboard, orders) = (dashboard?, orders?.items);
+    let stuck = dashboard.stuck;
     let merchants = merchants.map(|list| list.items).unwrap_or_default();
     let shown = orders.len();
-    let groups = groups(&api, orders).await;
+    let steps = by_step(dashboard.stuck_at, groups(&api, orders).await);
     let now = console.orders.now();
     let list = html! {
         div #stuck hx-get="/stuck" hx-trigger="every 5s" hx-target="this" hx-swap="morph:outerHTML" {
-            @if groups.is_empty() {
+            @if steps.is_empty() {
                 div.panel.all-well {
                     h2 { (visit.say(Text::NothingStuck)) }
                     p { (visit.say(Text::NothingStuckDetail)) }
@@ -78,7 +82,7 @@ pub(super) async fn page(console: &Console, visit: &Visit, said: Option<&Said>) 
             @if u64::try_from(shown).unwrap_or(u64::MAX) < stuck {
                 p.hint { (Text::GroupedFirst.with(visit.language, &[&shown.to_string(), &stuck.to_string()])) }
             }
-            @for group in &groups { (self::group(visit, group, now)) }
+            @for (at, groups) in &steps { (self::step(visit, at, groups, now)) }
         }
     };
     if visit.wants_only("stuck") {
@@ -131,37 +135,77 @@ fn without_ids(failure: &str) -> String {
     text
 }
 
-fn group(visit: &Visit, group: &Group, now: DateTime<Utc>) -> Markup {
+/// The steps at which orders are stuck, each with the groups of those that were looked into.
+fn by_step(counted: Vec<StuckAt>, mut groups: Vec<Group>) -> Vec<(StuckAt, Vec<Group>)> {
+    let mut steps = Vec::new();
+    for at in counted {
+        let (these, others) = groups.into_iter().partition(|group| group.step == at.step);
+        groups = others;
+        steps.push((at, these));
+    }
+    // What the engine has told since then.
+    for group in groups {
+        let at = StuckAt { step: group.step, orders: group.orders.len() as u64 };
+        steps.push((at, vec![group]));
+    }
+    steps
+}
+
+fn step(visit: &Visit, at: &StuckAt, groups: &[Group], now: DateTime<Utc>) -> Markup {
     html! {
         section.panel.group {
-            h2 {
-                @match group.step {
-                    Some(step) => { (step.label(visit.language)) " " span.code { (step.name()) } }
-                    None => (visit.say(Text::IsUnknown)),
+            div.bar {
+                h2 {
+                    @match at.step {
+                        Some(step) => { (step.label(visit.language)) " " span.code { (step.name()) } }
+                        None => (visit.say(Text::IsUnknown)),
+                    }
+                    " " b.count { (at.orders) }
                 }
-                " " b.count { (group.orders.len()) }
-            }
-            p.failure {
-                @match &group.failure {
-                    Some(failure) => span.code { (failure) },
-                    None => (visit.say(Text::NoFailureTold)),
-                }
-            }
-            div.scroll {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { (visit.say(Text::Order)) }
-                            th scope="col" { (visit.say(Text::Status)) }
-                            th scope="col" { (visit.say(Text::WhichMerchant)) }
-                            th.number scope="col" { (visit.say(Text::Attempts)) }
-                            th scope="col" { (visit.say(Text::UpdatedAt)) }
-                            th scope="col" { (visit.say(Text::NextTry)) }
-                            td {}
+                @if let Some(step) = at.step.filter(|_| visit.is(Role::Operator)) {
+                    @let count = at.orders.to_string();
+                    form.row method="post" action="/stuck/retry" {
+                        (proof(visit))
+                        input type="hidden" name="failing_step" value=(step.name());
+                        button.primary formaction="/stuck/retry" {
+                            (Text::RetryAllHere.with(visit.language, &[&count]))
+                            span.hidden { " " (step.label(visit.language)) }
+                        }
+                        button.danger formaction="/stuck/cancel" {
+                            (Text::CancelAllHere.with(visit.language, &[&count]))
+                            span.hidden { " " (step.label(visit.language)) }
                         }
                     }
-                    tbody { @for (order, workflow) in &group.orders { (row(visit, order, workflow.as_ref(), now)) } }
                 }
+            }
+            @for group in groups { (self::group(visit, group, now)) }
+        }
+    }
+}
+
+fn group(visit: &Visit, group: &Group, now: DateTime<Utc>) -> Markup {
+    html! {
+        p.failure {
+            b.count { (group.orders.len()) } " × "
+            @match &group.failure {
+                Some(failure) => span.code { (failure) },
+                None => (visit.say(Text::NoFailureTold)),
+            }
+        }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { (visit.say(Text::Order)) }
+                        th scope="col" { (visit.say(Text::Status)) }
+                        th scope="col" { (visit.say(Text::WhichMerchant)) }
+                        th.number scope="col" { (visit.say(Text::Attempts)) }
+                        th scope="col" { (visit.say(Text::UpdatedAt)) }
+                        th scope="col" { (visit.say(Text::NextTry)) }
+                        td {}
+                    }
+                }
+                tbody { @for (order, workflow) in &group.orders { (row(visit, order, workflow.as_ref(), now)) } }
             }
         }
     }
@@ -245,7 +289,7 @@ fn confirm(visit: &Visit, command: Many, bulk: &Bulk, placed_before: DateTime<Ut
             @if bulk.more { p { (visit.say(Text::BulkMore)) } }
             form.stacked method="post" action={ "/stuck/" (command.as_str()) } {
                 (proof(visit))
-                @for name in ["merchant_id", "status"] { input type="hidden" name=(name) value=(visit.form.text(name)); }
+                @for name in FILTERS { input type="hidden" name=(name) value=(visit.form.text(name)); }
                 input type="hidden" name="placed_before" value=(placed_before.to_rfc3339());
                 input type="hidden" name="expected" value=(matched);
                 @if command == Many::Cancel {
@@ -270,7 +314,7 @@ pub(super) async fn command(console: &Console, visit: &Visit, asked: &str) -> An
     let placed_before = placed_before.unwrap_or_else(|| console.orders.now());
     let mut filter = Map::from_iter([("stuck".to_owned(), json!(true))]);
     filter.insert("placed_before".to_owned(), json!(placed_before));
-    for name in ["merchant_id", "status"] {
+    for name in FILTERS {
         filter.extend(visit.form.given(name).map(|value| (name.to_owned(), json!(value))));
     }
     let expected = visit.form.given("expected").and_then(|count| count.parse::<u32>().ok());

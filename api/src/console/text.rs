@@ -89,7 +89,9 @@ texts! {
     ShowAll: "Show all {0}", "{0}건 모두 보기";
     ShowMore: "Show more", "더 보기";
     NoOrders: "No orders here yet.", "아직 주문이 없습니다.";
-    NoOrdersMatch: "No order matches. The newest 200 of each status were searched.", "맞는 주문이 없습니다. 상태별 최근 200건에서 찾았습니다.";
+    NoOrdersMatch: "No order matches.", "맞는 주문이 없습니다.";
+    SearchedSoFar: "{0} orders were searched, the newest first.", "최근 주문 {0}건에서 찾았습니다.";
+    SearchOlder: "Search older orders", "이전 주문 찾기";
     NothingToDeliver: "Nothing waits to be picked up or brought.", "가져가거나 배달할 것이 없습니다.";
     OrdersAreStuck: "{0} stuck", "막힘 {0}건";
     TimeLeft: "{0} left", "{0} 남음";
@@ -167,6 +169,8 @@ texts! {
     GroupedFirst: "The first {0} of {1} are grouped here.", "{1}건 중 처음 {0}건을 묶어 보여 줍니다.";
     NoFailureTold: "The engine tells no failure.", "엔진이 알려 준 실패가 없습니다.";
     ManyAtOnce: "All that are stuck", "막힌 주문 전체";
+    RetryAllHere: "Retry all {0}…", "{0}건 모두 다시 시도…";
+    CancelAllHere: "Cancel all {0}…", "{0}건 모두 취소…";
     RetryAll: "Retry all…", "모두 다시 시도…";
     CancelAll: "Cancel all…", "모두 취소…";
     BulkConfirmRetry: "{0} orders match. Retry all of them now?", "{0}건이 해당합니다. 모두 지금 다시 시도할까요?";
@@ -189,7 +193,7 @@ texts! {
     Products: "Products", "상품";
     Sku: "SKU", "품번";
     OnHand: "In stock", "재고";
-    OnHandHint: "Empty: not counted", "비우면 세지 않음";
+    OnHandHint: "not counted", "세지 않음";
     Reserved: "Reserved", "예약";
     Available: "Available", "판매 가능";
     NotCounted: "not counted", "세지 않음";
@@ -259,7 +263,17 @@ texts! {
     Refunds: "Refunds", "환불";
     TimeToPaid: "Time to paid", "결제까지";
     TimeToDelivered: "Time to delivered", "배송완료까지";
-    MedianOf: "median of {0}", "{0}건 중앙값";
+    MeanOf: "mean of {0}", "{0}건 평균";
+    TimeToPaidByHour: "Mean time to paid, by hour", "시간별 결제까지 평균";
+    TimeToDeliveredByHour: "Mean time to delivered, by hour", "시간별 배송완료까지 평균";
+    Workers: "Workers", "워커";
+    WorkerVersion: "Version", "버전";
+    WorkerUrl: "Address", "주소";
+    WorkerCurrent: "current: takes what is new", "현재: 새 주문을 받음";
+    WorkerDraining: "draining", "비우는 중";
+    WorkerDrained: "drained: can be removed", "비움: 제거 가능";
+    OpenWork: "Open", "진행 중";
+    RegisteredAt: "Registered", "등록";
     OrdersByHour: "Orders by hour", "시간별 주문";
     RevenueByHour: "Revenue and refunds by hour", "시간별 매출과 환불";
     OpenOrders: "Open orders", "진행 중 주문";

@@ -259,10 +259,17 @@ pub(super) struct PlannedCancel {
 pub(super) struct Dashboard {
     pub statuses: Vec<Tally>,
     pub stuck: u64,
+    pub stuck_at: Vec<StuckAt>,
     pub breaker: Breaker,
     pub today: Vec<Takings>,
     pub hours: Vec<HourlyTakings>,
     pub since: DateTime<Utc>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct StuckAt {
+    pub step: Option<Step>,
+    pub orders: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -285,14 +292,35 @@ pub(super) struct Takings {
     pub placed: i64,
     pub revenue: Money,
     pub refunds: Money,
+    pub paid: i64,
+    pub time_to_paid_ms: Option<i64>,
+    pub delivered: i64,
+    pub time_to_delivered_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct HourlyTakings {
     pub hour: DateTime<Utc>,
-    pub placed: i64,
-    pub revenue: Money,
-    pub refunds: Money,
+    #[serde(flatten)]
+    pub takings: Takings,
+}
+
+/// A version of the worker.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Deployment {
+    pub id: String,
+    pub url: String,
+    pub created_at: DateTime<Utc>,
+    pub state: DeploymentState,
+    pub open: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DeploymentState {
+    Current,
+    Draining,
+    Drained,
 }
 
 /// How many orders a command to many is about, and what it came to.

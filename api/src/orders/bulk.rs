@@ -16,7 +16,7 @@ use tracing::{error, info};
 use workflows::audit::{Act, End, Outcome};
 use workflows::order::rules::{self, Admission};
 use workflows::order::{OrderFilter, Stuck};
-use workflows::{Command, MerchantId, OrderId, Role, Status};
+use workflows::{Command, MerchantId, OrderId, Role, Status, Step};
 
 use super::command::CommandOrders;
 use super::read::find;
@@ -99,6 +99,9 @@ struct BulkFilter {
     /// Only orders that are stuck, or only those that are not.
     #[oai(nullable)]
     stuck: Option<bool>,
+    /// Only orders at whose step the latest attempt has failed: a step as `GET /v1/dashboard` names it in `stuck_at`.
+    #[oai(nullable)]
+    failing_step: Option<Checked<Step>>,
 }
 
 /// What can be asked of many orders at once.
@@ -222,7 +225,8 @@ impl BulkOrders {
 
 impl BulkOrders {
     fn filter(&self, body: &BulkBody) -> Result<OrderFilter, Problem> {
-        let BulkFilter { status, merchant_id, customer_id, placed_after, placed_before, stuck } = body.filter.clone();
+        let BulkFilter { status, merchant_id, customer_id, placed_after, placed_before, stuck, failing_step } =
+            body.filter.clone();
         let since_before = || stuck_since_before(self.commands.orders.now(), self.stuck_after);
         let filter = OrderFilter {
             status: status.map(Into::into),
@@ -233,11 +237,13 @@ impl BulkOrders {
             placed_after: placed_after.map(|Checked(time)| time),
             placed_before: placed_before.map(|Checked(time)| time),
             stuck: stuck.map(|are| Stuck { are, since_before: since_before() }),
+            failing_step: failing_step.map(|Checked(step)| step),
             beyond: None,
             // One more tells whether there are more.
             limit: LARGEST + 1,
         };
-        let OrderFilter { status, merchant_id, customer_id, placed_after, placed_before, stuck, .. } = &filter;
+        let OrderFilter { status, merchant_id, customer_id, placed_after, placed_before, stuck, failing_step, .. } =
+            &filter;
         let narrow = [
             status.is_some(),
             merchant_id.is_some(),
@@ -245,6 +251,7 @@ impl BulkOrders {
             placed_after.is_some(),
             placed_before.is_some(),
             stuck.is_some(),
+            failing_step.is_some(),
         ];
         if narrow.contains(&true) { Ok(filter) } else { Err(too_wide()) }
     }

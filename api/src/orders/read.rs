@@ -105,6 +105,7 @@ impl ReadOrders {
             courier: None,
             placed_after: placed_after.0.map(|Checked(time)| time),
             placed_before: placed_before.0.map(|Checked(time)| time),
+            failing_step: None,
             beyond,
             stuck: stuck
                 .0

@@ -113,6 +113,7 @@ async fn a_filter_that_names_no_orders_names_not_all_of_them() {
         (cancel(json!({"status": null})), "filter"),
         (cancel(json!({"state": "paid"})), "state"),
         (cancel(json!({"stuck": "yes"})), "filter.stuck: expected true or false"),
+        (cancel(json!({"failing_step": "payment.steal"})), "filter.failing_step: expected"),
         (json!({"filter": {"stuck": true}, "command": "accept", "dry_run": true}), "one of cancel, retry"),
         (json!({"filter": {"stuck": true}, "command": "cancel"}), "dry_run: missing"),
     ] {

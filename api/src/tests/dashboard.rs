@@ -2,13 +2,23 @@
 
 use poem::http::Method;
 use serde_json::json;
-use workflows::order::{Dashboard, Takings, Tally, Trouble};
+use workflows::order::{Dashboard, StuckAt, Takings, Tally, Trouble};
 use workflows::{Currency, DeliveryState, PaymentState, Status, Step};
 
 use crate::testing::{World, at, locked, order, request};
 
 fn takings(hour: &str, currency: Currency, revenue: i64) -> Takings {
-    Takings { hour: hour.parse().expect("a time"), currency, placed: 2, revenue, refunds: 1_000 }
+    Takings {
+        hour: hour.parse().expect("a time"),
+        currency,
+        placed: 2,
+        revenue,
+        refunds: 1_000,
+        paid: 4,
+        paid_ms: 2_000,
+        delivered: 0,
+        delivered_ms: 0,
+    }
 }
 
 #[tokio::test]
@@ -25,6 +35,7 @@ async fn the_dashboard_tells_counts_values_and_takings() {
             takings("2026-01-31T09:00:00Z", krw, 24_000),
         ],
         stuck: 4,
+        stuck_at: vec![StuckAt { step: Some(Step::DeliveryRequest), orders: 3 }, StuckAt { step: None, orders: 1 }],
     };
     let korean = request(Method::GET, "/v1/dashboard").header("accept-language", "ko").finish();
     let money = |amount: i64, currency: &str| json!({"amount": amount, "currency": currency});
@@ -32,6 +43,7 @@ async fn the_dashboard_tells_counts_values_and_takings() {
         json!({
             "hour": hour, "currency": currency, "placed": 2,
             "revenue": money(revenue, currency), "refunds": money(1_000, currency),
+            "paid": 4, "time_to_paid_ms": 500, "delivered": 0, "time_to_delivered_ms": null,
         })
     };
     let expected = json!({
@@ -41,10 +53,17 @@ async fn the_dashboard_tells_counts_values_and_takings() {
         "payments": [{"state": "approved", "currency": "KRW", "orders": 3, "value": money(36_000, "KRW")}],
         "deliveries": [{"state": "requested", "currency": "EUR", "orders": 1, "value": money(500, "EUR")}],
         "stuck": 4,
+        "stuck_at": [{"step": "delivery.request", "orders": 3}, {"step": null, "orders": 1}],
         "breaker": "closed",
         "today": [
-            {"currency": "EUR", "placed": 2, "revenue": money(500, "EUR"), "refunds": money(1_000, "EUR")},
-            {"currency": "KRW", "placed": 4, "revenue": money(36_000, "KRW"), "refunds": money(2_000, "KRW")},
+            {
+                "currency": "EUR", "placed": 2, "revenue": money(500, "EUR"), "refunds": money(1_000, "EUR"),
+                "paid": 4, "time_to_paid_ms": 500, "delivered": 0, "time_to_delivered_ms": null,
+            },
+            {
+                "currency": "KRW", "placed": 4, "revenue": money(36_000, "KRW"), "refunds": money(2_000, "KRW"),
+                "paid": 8, "time_to_paid_ms": 500, "delivered": 0, "time_to_delivered_ms": null,
+            },
         ],
         "hours": [
             hour("2026-01-31T08:00:00Z", "KRW", 12_000),

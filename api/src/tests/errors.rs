@@ -55,10 +55,12 @@ async fn provoked(operation: &Operation, slug: &str) -> Answer {
             world = world.under(Limits { requests_per_second: ONE, burst: ONE, ..unlimited() });
             world.send(asked.for_something_else()).await;
         }
+        ("list_deployments", "internal") => *locked(&world.state.invocations) = Some(vec![json!({})]),
         (_, "internal") => world.fail(Failing::Impossible),
         (_, "not-ready") => world = world.without_engine(),
 
         ("replay_webhook_delivery", "try-again-later") => world.set_fate(Fate::Fails),
+        ("list_deployments", "try-again-later") => *locked(&world.state.invocations) = None,
         (_, "try-again-later") => {
             world.fail(Failing::StoreAway);
             // Who asks nobody only says so because of all others.

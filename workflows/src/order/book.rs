@@ -114,6 +114,8 @@ pub struct OrderFilter {
     pub placed_after: Option<DateTime<Utc>>,
     pub placed_before: Option<DateTime<Utc>>,
     pub stuck: Option<Stuck>,
+    /// Only orders at whose step the latest attempt has failed.
+    pub failing_step: Option<Step>,
     /// Only orders after this one in the listing (older).
     pub beyond: Option<(DateTime<Utc>, OrderId)>,
     pub limit: u32,
@@ -152,6 +154,16 @@ pub struct Dashboard {
     pub hours: Vec<Takings>,
     /// How many orders are stuck.
     pub stuck: u64,
+    /// The same by the step that fails, the most first.
+    pub stuck_at: Vec<StuckAt>,
+}
+
+/// How many orders are stuck at a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StuckAt {
+    /// The step that fails; `None` where none is known to fail, though nothing goes on.
+    pub step: Option<Step>,
+    pub orders: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,4 +187,12 @@ pub struct Takings {
     pub revenue: i64,
     /// Money that was given back, in minor units.
     pub refunds: i64,
+    /// Orders whose payment was approved or whose deposit was confirmed.
+    pub paid: i64,
+    /// How long that took from their placement, all of them together, in milliseconds.
+    pub paid_ms: i64,
+    /// Orders that were delivered.
+    pub delivered: i64,
+    /// How long that took from their placement, all of them together, in milliseconds.
+    pub delivered_ms: i64,
 }
