@@ -231,7 +231,9 @@ fn columns(visit: &Visit, asked: &Asked, board: &Board, now: DateTime<Utc>) -> M
         div #board.board .alone[alone] hx-get=(visit.here) hx-trigger=(trigger) hx-target="this" hx-swap="morph:outerHTML" {
             (problem_if(visit, board.trouble.as_ref()))
             @if board.stuck > 0 && visit.is(Role::Operator) {
-                p.stuck-note { a href="/stuck" { (Text::OrdersAreStuck.with(visit.language, &[&board.stuck.to_string()])) } }
+                p.stuck-note {
+                    a href="/stuck" { (Text::OrdersAreStuck.with(visit.language, &[&board.stuck.to_string()])) }
+                }
             }
             @if is_empty && board.trouble.is_none() {
                 p.nothing {
@@ -277,7 +279,11 @@ fn column(visit: &Visit, asked: &Asked, column: &Column, now: DateTime<Utc>) -> 
                 @for order in &column.orders { li id=(order.id) { (card(visit, order, now)) } }
             }
             @if more {
-                p.more { a href=(asked.at(Some(column.status), None)) { (Text::ShowAll.with(visit.language, &[&format::count(total)])) } }
+                p.more {
+                    a href=(asked.at(Some(column.status), None)) {
+                        (Text::ShowAll.with(visit.language, &[&format::count(total)]))
+                    }
+                }
             }
             @if let (Some(cursor), true) = (&column.next_cursor, asked.status.is_some()) {
                 p.more { a rel="next" href=(asked.at(asked.status, Some(cursor))) { (visit.say(Text::ShowMore)) } }
@@ -301,7 +307,9 @@ fn card(visit: &Visit, order: &Order, now: DateTime<Utc>) -> Markup {
                 @if others > 0 { " " (Text::ItemsMore.with(visit.language, &[&others.to_string()])) }
             }
             @if visit.is(Role::Courier) {
-                p.where { (order.customer.address) " · " a href={ "tel:" (order.customer.phone) } { (order.customer.phone) } }
+                p.where {
+                    (order.customer.address) " · " a href={ "tel:" (order.customer.phone) } { (order.customer.phone) }
+                }
             }
             p.when {
                 (format::since(order.placed_at, now, visit.language))
@@ -345,7 +353,9 @@ fn quick(visit: &Visit, order: &Order) -> Markup {
                     form method="post" action={ "/orders/" (order.id) "/" (command.as_str()) } {
                         (proof(visit))
                         input type="hidden" name="back" value=(visit.here);
-                        button.primary { (command.label(visit.language)) span.hidden { " #" (format::short(&order.id)) } }
+                        button.primary {
+                            (command.label(visit.language)) span.hidden { " #" (format::short(&order.id)) }
+                        }
                     }
                 }
             }

@@ -25,7 +25,9 @@ pub(super) fn bars(visit: &Visit, title: &str, series: &[&str], bars: &[Bar], sa
             figcaption {
                 (title)
                 @if series.len() > 1 {
-                    span.legend { @for (n, name) in series.iter().enumerate() { span class={ "series-" (n) } { (name) } } }
+                    span.legend {
+                        @for (n, name) in series.iter().enumerate() { span class={ "series-" (n) } { (name) } }
+                    }
                 }
             }
             svg viewBox={ "0 0 " (width.max(1)) " " (HEIGHT) } role="img" aria-label=(title) {

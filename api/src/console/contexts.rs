@@ -87,7 +87,11 @@ fn entries(visit: &Visit, payments: Option<&List<Payment>>, now: DateTime<Utc>) 
                         @for entry in entries {
                             @for (n, posting) in entry.postings.iter().enumerate() {
                                 tr {
-                                    td { @if n == 0 { (entry.kind.label(visit.language)) " " (format::moment(entry.at, now)) } }
+                                    td {
+                                        @if n == 0 {
+                                            (entry.kind.label(visit.language)) " " (format::moment(entry.at, now))
+                                        }
+                                    }
                                     td { span.code { (posting.account) } }
                                     td.number { (format::money(posting.amount)) }
                                 }

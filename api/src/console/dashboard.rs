@@ -159,14 +159,26 @@ fn charts(visit: &Visit, dashboard: &Dashboard, now: DateTime<Utc>) -> Markup {
                     _ => format!("{} ({code})", visit.say(text)),
                 };
                 @let orders = by_hour(&|hour| vec![of_hour(hours, hour)[0]]);
-                (chart::bars(visit, &title(Text::OrdersByHour), &[visit.say(Text::OrdersToday)], &orders, format::count))
+                (chart::bars(
+                    visit,
+                    &title(Text::OrdersByHour),
+                    &[visit.say(Text::OrdersToday)],
+                    &orders,
+                    format::count,
+                ))
                 @let takings = by_hour(&|hour| of_hour(hours, hour)[1..].to_vec());
                 (chart::bars(visit, &title(Text::RevenueByHour), &money, &takings, amount(*currency)))
             }
             @if !by_currency.is_empty() {
                 @for (title, series, of) in times {
                     @let bars = by_hour(&|hour| vec![mean(of, hour)]);
-                    (chart::bars(visit, visit.say(title), &[visit.say(series)], &bars, |ms| format::took(ms, visit.language)))
+                    (chart::bars(
+                        visit,
+                        visit.say(title),
+                        &[visit.say(series)],
+                        &bars,
+                        |ms| format::took(ms, visit.language),
+                    ))
                 }
             }
         }
@@ -189,7 +201,11 @@ fn open(visit: &Visit, dashboard: &Dashboard) -> Markup {
                     @let count = tallies.clone().map(|tally| tally.orders).sum::<i64>();
                     @if count > 0 {
                         tr {
-                            th scope="row" { a href=(with_query("/", &[("status", Some(at.as_str()))])) { (status(at, at.label(visit.language))) } }
+                            th scope="row" {
+                                a href=(with_query("/", &[("status", Some(at.as_str()))])) {
+                                    (status(at, at.label(visit.language)))
+                                }
+                            }
                             td.number { (format::count(count)) }
                             td.number { (format::sums(tallies.map(|tally| tally.value))) }
                         }

@@ -324,15 +324,66 @@ fn fields(visit: &Visit, faults: &Faults) -> Markup {
     };
     html! {
         (typed("name", Text::Name, &chosen("name")))
-        (select("payment.method", Text::FieldMethod, &chosen("payment.method"), &[("card", say(Text::OptCard)), ("deposit", say(Text::OptDeposit))]))
+        (select(
+            "payment.method",
+            Text::FieldMethod,
+            &chosen("payment.method"),
+            &[("card", say(Text::OptCard)), ("deposit", say(Text::OptDeposit))],
+        ))
         (typed("payment.deposit_window", Text::FieldDepositWindow, &chosen("payment.deposit_window")))
-        (select("stock.take", Text::FieldStock, &chosen("stock.take"), &[("on_placement", say(Text::OptOnPlacement)), ("on_payment", say(Text::OptOnPayment)), ("none", say(Text::OptNotCounted))]))
-        (select("acceptance.on_timeout", Text::FieldAcceptance, &chosen("acceptance.on_timeout"), &[("", say(Text::OptNoAcceptance)), ("reject", say(Text::OptReject)), ("accept", say(Text::OptAccept))]))
+        (select(
+            "stock.take",
+            Text::FieldStock,
+            &chosen("stock.take"),
+            &[
+                ("on_placement", say(Text::OptOnPlacement)),
+                ("on_payment", say(Text::OptOnPayment)),
+                ("none", say(Text::OptNotCounted)),
+            ],
+        ))
+        (select(
+            "acceptance.on_timeout",
+            Text::FieldAcceptance,
+            &chosen("acceptance.on_timeout"),
+            &[("", say(Text::OptNoAcceptance)), ("reject", say(Text::OptReject)), ("accept", say(Text::OptAccept))],
+        ))
         (typed("acceptance.window", Text::FieldAcceptanceWindow, &chosen("acceptance.window")))
-        (select("production", Text::FieldProduction, production, &[("", say(Text::OptNone)), ("merchant", say(Text::OptProductionWhole)), ("none", say(Text::OptProductionStart))]))
-        (select("coupon", Text::FieldCoupon, &chosen("coupon"), &[("", say(Text::OptNone)), ("before_delivery", say(Text::OptBeforeDelivery)), ("after_delivery", say(Text::OptAfterDelivery))]))
-        (select("delivery", Text::FieldDelivery, delivery, &[("", say(Text::OptNoDelivery)), ("automatic", say(Text::OptAutomatic)), ("courier", say(Text::OptCourier))]))
-        (select("receipt.on_timeout", Text::FieldReceipt, &chosen("receipt.on_timeout"), &[("", say(Text::OptNone)), ("confirm", say(Text::OptReceipt))]))
+        (select(
+            "production",
+            Text::FieldProduction,
+            production,
+            &[
+                ("", say(Text::OptNone)),
+                ("merchant", say(Text::OptProductionWhole)),
+                ("none", say(Text::OptProductionStart)),
+            ],
+        ))
+        (select(
+            "coupon",
+            Text::FieldCoupon,
+            &chosen("coupon"),
+            &[
+                ("", say(Text::OptNone)),
+                ("before_delivery", say(Text::OptBeforeDelivery)),
+                ("after_delivery", say(Text::OptAfterDelivery)),
+            ],
+        ))
+        (select(
+            "delivery",
+            Text::FieldDelivery,
+            delivery,
+            &[
+                ("", say(Text::OptNoDelivery)),
+                ("automatic", say(Text::OptAutomatic)),
+                ("courier", say(Text::OptCourier)),
+            ],
+        ))
+        (select(
+            "receipt.on_timeout",
+            Text::FieldReceipt,
+            &chosen("receipt.on_timeout"),
+            &[("", say(Text::OptNone)), ("confirm", say(Text::OptReceipt))],
+        ))
         (typed("receipt.window", Text::FieldReceiptWindow, &chosen("receipt.window")))
         (select("cancellation.customer", Text::FieldCustomerCancel, &chosen("cancellation.customer"), &never_customer))
         (select("cancellation.merchant", Text::FieldMerchantCancel, &chosen("cancellation.merchant"), &never))
@@ -347,7 +398,9 @@ fn field_of(visit: &Visit, faults: &Faults, field: &str, label: Text, input: &Ma
             label for=(field) { (visit.say(label)) }
             (input)
             @if !wrong.is_empty() {
-                p.fault role="alert" { @for fault in wrong { (fault.split_once(": ").map_or(fault, |(_, why)| why)) " " } }
+                p.fault role="alert" {
+                    @for fault in wrong { (fault.split_once(": ").map_or(fault, |(_, why)| why)) " " }
+                }
             }
         }
     }

@@ -51,9 +51,7 @@ impl Page {
                     meta name="htmx-config" content=(HTMX);
                     link rel="icon" type="image/svg+xml" href=(assets::path(assets::ICON));
                     link rel="stylesheet" href=(assets::path(assets::STYLE));
-                    @for script in assets::SCRIPTS {
-                        script src=(assets::path(script)) defer {}
-                    }
+                    script src=(assets::path(assets::SCRIPT)) defer {}
                 }
                 body hx-ext="morph" {
                     a.skip href="#main" { (visit.say(Text::SkipToContent)) }

@@ -105,9 +105,13 @@ pub(super) async fn page(console: &Console, visit: &Visit, id: &str, trouble: Op
         div.bar {
             h1 { (merchant.name) }
             p.hint { (merchant.id) " · " (merchant.currency.code()) }
-            @if visit.keeps_shop() { a.plain href=(with_query("/", &[("merchant", Some(&merchant.id))])) { (visit.say(Text::Board)) } }
+            @if visit.keeps_shop() {
+                a.plain href=(with_query("/", &[("merchant", Some(&merchant.id))])) { (visit.say(Text::Board)) }
+            }
             @if console.is_local() && matches!(visit.role(), Some(Role::Customer | Role::Operator)) {
-                a.plain href=(with_query("/place", &[("merchant", Some(&merchant.id))])) { (visit.say(Text::PlaceOrder)) }
+                a.plain href=(with_query("/place", &[("merchant", Some(&merchant.id))])) {
+                    (visit.say(Text::PlaceOrder))
+                }
             }
         }
         @if visit.query.has("saved") && trouble.is_none() { (good(visit.say(Text::Saved))) }
@@ -131,7 +135,11 @@ pub(super) async fn page(console: &Console, visit: &Visit, id: &str, trouble: Op
                         Err(told) => (problem(visit, told)),
                     }
                     @if visit.is(Role::Operator) {
-                        p { a.button href={ "/merchants/" (merchant.id) "/lifecycle" } { (visit.say(Text::EditLifecycle)) } }
+                        p {
+                            a.button href={ "/merchants/" (merchant.id) "/lifecycle" } {
+                                (visit.say(Text::EditLifecycle))
+                            }
+                        }
                     }
                     details {
                         summary { (visit.say(Text::AsDocument)) }
@@ -173,7 +181,9 @@ pub(super) fn rules(visit: &Visit, preview: &Preview) -> Markup {
                                     }
                                 }
                                 td { (gate.window.as_deref().unwrap_or(visit.say(Text::ForEver))) }
-                                td { @if let Some(then) = gate.on_timeout { (status(then, then.label(language))) } @else { "–" } }
+                                td {
+                                    @if let Some(then) = gate.on_timeout { (status(then, then.label(language))) } @else { "–" }
+                                }
                             }
                         }
                     }
@@ -202,7 +212,9 @@ fn cancels(visit: &Visit, preview: &Preview) -> Markup {
                         @for cancel in &preview.cancellation {
                             tr {
                                 td { (status(cancel.status, cancel.status.label(language))) }
-                                td { (cancel.by.iter().map(|role| role.label(language)).collect::<Vec<_>>().join(", ")) }
+                                td {
+                                    (cancel.by.iter().map(|role| role.label(language)).collect::<Vec<_>>().join(", "))
+                                }
                                 td {
                                     @if cancel.undoes.is_empty() { (visit.say(Text::Nothing)) }
                                     (cancel.undoes.iter().map(|undo| undo.label(language)).collect::<Vec<_>>().join(" → "))

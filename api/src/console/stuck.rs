@@ -93,8 +93,8 @@ pub(super) async fn page(console: &Console, visit: &Visit, said: Option<&Said>) 
         div.bar { h1 { (title) " " b.count { (stuck) } } }
         p.hint { (visit.say(Text::StuckIntroduction)) }
         (self::said(visit, said))
-        @if stuck > 0 && visit.is(Role::Operator) && !matches!(said, Some(Said::Counted { .. })) { (many(visit, &merchants)) }
         (list)
+        @if stuck > 0 && visit.is(Role::Operator) && !matches!(said, Some(Said::Counted { .. })) { (many(visit, &merchants)) }
     };
     let trouble = match said {
         Some(Said::Trouble(told)) => Some(told),
@@ -264,12 +264,16 @@ fn many(visit: &Visit, merchants: &[Merchant]) -> Markup {
     let statuses: Vec<_> =
         every.into_iter().chain(open.map(|status| (status.as_str(), status.label(visit.language)))).collect();
     html! {
-        section.panel aria-labelledby="many" {
-            h2 #many { (visit.say(Text::ManyAtOnce)) }
+        details.panel {
+            summary { (visit.say(Text::ManyAtOnce)) }
             form.row method="post" action="/stuck/retry" {
                 (proof(visit))
-                label { (visit.say(Text::WhichMerchant)) " " (choice("merchant_id", "of-merchant", visit.form.text("merchant_id"), &merchants)) }
-                label { (visit.say(Text::Status)) " " (choice("status", "at-status", visit.form.text("status"), &statuses)) }
+                label {
+                    (visit.say(Text::WhichMerchant)) " " (choice("merchant_id", "of-merchant", visit.form.text("merchant_id"), &merchants))
+                }
+                label {
+                    (visit.say(Text::Status)) " " (choice("status", "at-status", visit.form.text("status"), &statuses))
+                }
                 button.primary formaction="/stuck/retry" { (visit.say(Text::RetryAll)) }
                 button.danger formaction="/stuck/cancel" { (visit.say(Text::CancelAll)) }
             }

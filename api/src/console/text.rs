@@ -168,7 +168,7 @@ texts! {
     NothingStuckDetail: "Every open order goes its way, or waits for a person.", "모든 주문이 진행 중이거나 사람을 기다립니다.";
     GroupedFirst: "The first {0} of {1} are grouped here.", "{1}건 중 처음 {0}건을 묶어 보여 줍니다.";
     NoFailureTold: "The engine tells no failure.", "엔진이 알려 준 실패가 없습니다.";
-    ManyAtOnce: "All that are stuck", "막힌 주문 전체";
+    ManyAtOnce: "By merchant and status", "판매자와 상태별로";
     RetryAllHere: "Retry all {0}…", "{0}건 모두 다시 시도…";
     CancelAllHere: "Cancel all {0}…", "{0}건 모두 취소…";
     RetryAll: "Retry all…", "모두 다시 시도…";

@@ -449,7 +449,7 @@ async fn assets_are_kept_for_good_and_the_first_page_is_light() {
     let plain = world.send(here(Method::GET, "/sign-in").finish()).await.text;
     let assets: Vec<_> = attributes(&plain, "src").into_iter().chain(attributes(&plain, "href")).collect();
     let assets: Vec<_> = assets.into_iter().filter(|path| path.starts_with("/assets/")).collect();
-    assert_eq!(assets.len(), 6, "{assets:?}");
+    assert_eq!(assets.len(), 3, "{assets:?}");
     for path in assets {
         let asset = world.app.get_response(compressed(path)).await;
         assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"), "{path}");
