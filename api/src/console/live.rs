@@ -22,7 +22,7 @@ use crate::orders::{Change, Changes};
 /// What happens within this time is told together.
 const GATHER: Duration = Duration::from_millis(50);
 /// A page is not told more often.
-const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE: Duration = Duration::from_millis(250);
 /// How often a stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Of how many orders it is looked up whose they are, before the page is told anyway.
