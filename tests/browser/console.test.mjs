@@ -36,6 +36,9 @@ async function shot(page, name) {
 
 const names = ["Kim Minji", "Lee Seojun", "Park Jiwoo", "Choi Yuna", "Jung Hyun", "한지민", "오세훈", "Maria Santos", "Tom Baker"];
 
+// What else a busy machine did is in most of the times, and not in the quickest quarter.
+const undisturbed = (times) => times.toSorted((a, b) => a - b)[Math.floor(times.length / 4)];
+
 const inColumn = (page, status, id) => page.locator(`#at-${status} li[id="${id}"]`);
 
 test("the first page is light, and usable at once", async (t) => {
@@ -55,7 +58,7 @@ test("the first page is light, and usable at once", async (t) => {
     await fresh.leave();
   }
   t.diagnostic(`the first page: usable after ${times} ms`);
-  assert.ok(Math.min(...times) < 300, `usable after ${times} ms`);
+  assert.ok(undisturbed(times) < 300, `usable after ${times} ms`);
   await stranger.page.goto("/");
   await stranger.page.waitForURL("**/sign-in");
   await isAccessible(stranger.page, "/sign-in");
@@ -128,13 +131,42 @@ test("a cancel shows what it undoes, in order, before it is confirmed", async ()
   const undone = await customer.page.locator(".undoes li .code").allTextContents();
   assert.deepEqual(undone.slice(0, 3), ["payment.refund", "promotion.revoke", "delivery.cancel"]);
   assert.ok(undone.length > 3 && undone.slice(3).every((step) => step.startsWith("stock.")), undone.join());
-  await customer.page.getByText("₩25,000 go back").waitFor();
+  await customer.page.getByText("₩25,000 back to the customer").waitFor();
   await customer.page.getByLabel("Reason (optional)").fill("Wrong colour");
   await isAccessible(customer.page, "an order that is about to be cancelled");
   await customer.page.getByRole("button", { name: "Yes, cancel the order" }).click();
   await customer.page.locator(".order-head .status.cancelled").waitFor();
   await customer.page.getByText("Wrong colour").waitFor();
   await customer.leave();
+});
+
+test("a command that comes too late is refused, and the page goes on saying why", async () => {
+  const id = await placed("food-delivery");
+  const shop = await person("merchant", { merchant: "food-delivery" });
+  // A page that has not heard yet.
+  await shop.page.route("**/live?*", (route) => route.abort());
+  await shop.page.goto(`/orders/${id}`);
+  await shop.page.getByRole("button", { name: /^Accept/ }).waitFor();
+  await asked(id, "cancel", minji);
+  await shop.page.unroute("**/live?*");
+  const heard = shop.page.waitForResponse((answer) => answer.request().headers()["hx-target"] === "order");
+  await shop.page.getByRole("button", { name: /^Accept/ }).click();
+  await (await heard).finished();
+  await shop.page.locator(".order-head .status.cancelled").waitFor();
+  await shop.page.getByRole("alert").getByText("Command not allowed").waitFor();
+  await isAccessible(shop.page, "a refused command");
+  shop.troubles.length = 0; // What was kept from it.
+  await shop.leave();
+});
+
+test("who has signed out elsewhere is asked to sign in, by the whole page", async () => {
+  const ops = await person("operator");
+  await ops.page.locator("#live:not(.lost)", { hasText: "Live" }).waitFor();
+  await ops.context.clearCookies();
+  await placed("sauce-shop");
+  await ops.page.waitForURL("**/sign-in");
+  assert.equal(await ops.page.locator("main").count(), 1);
+  await ops.leave();
 });
 
 test("what is stuck is found, retried, and goes on", async () => {
@@ -157,9 +189,9 @@ test("what is stuck is found, retried, and goes on", async () => {
   await group.getByRole("button", { name: /^Retry now/ }).first().click();
   await ops.page.waitForURL("**/stuck#ord_*");
   await group.getByRole("button", { name: /^Retry all 2…/ }).click();
-  await ops.page.getByText("2 orders match. Retry all of them now?").waitFor();
+  await ops.page.getByText("Orders that match: 2. Retry all of them now?").waitFor();
   await isAccessible(ops.page, "/stuck, about to retry all");
-  await ops.page.getByRole("button", { name: "Retry 2 orders" }).click();
+  await ops.page.getByRole("button", { name: "Yes, retry all 2" }).click();
   await ops.page.getByText("Accepted 2").waitFor();
   await ops.page.goto(`/orders/${ids[0]}`);
   await ops.page.getByText("The delivery context does not answer right now.").waitFor();
@@ -201,7 +233,7 @@ test("a lifecycle is edited: a mistake stands beside its field, and nothing is s
 test("everything is there in Korean, too, by the browser's choice and by the switch", async () => {
   const id = await placed("shopping-mall", "한지민");
   const korean = await person("operator", { locale: "ko-KR" });
-  for (const [where, heading] of [["/", "주문판"], ["/stuck", "막힌 주문"], ["/merchants", "판매자"], ["/dashboard", "현황"], ["/place", "주문하기"]]) {
+  for (const [where, heading] of [["/", "주문 현황판"], ["/stuck", "막힌 주문"], ["/merchants", "판매자"], ["/dashboard", "현황"], ["/place", "주문하기"]]) {
     await korean.page.goto(where);
     await korean.page.getByRole("heading", { level: 1, name: heading }).waitFor();
     assert.equal(await korean.page.locator("html").getAttribute("lang"), "ko");
@@ -265,12 +297,23 @@ test("the board stays calm and quick with thousands of open orders", { timeout: 
     times.push(await ops.page.evaluate(() => Math.round(performance.getEntriesByType("navigation")[0].domContentLoadedEventEnd)));
   }
   t.diagnostic(`the board with ${crowd} open orders: usable after ${times} ms`);
-  assert.ok(Math.min(...times) < 500, `the board took ${times} ms with ${crowd} orders`);
+  assert.ok(undisturbed(times) < 500, `the board took ${times} ms with ${crowd} orders`);
   const cards = await ops.page.locator(".card").count();
   assert.ok(cards > 0 && cards <= 12 * 25, `${cards} cards`);
   await ops.page.getByRole("link", { name: /^Show all/ }).first().click();
   await ops.page.getByRole("link", { name: "Show more" }).click();
   assert.ok((await ops.page.locator(".card").count()) > 0);
+
+  // With all of them, too, a change is on the screen in less than a second.
+  const moved = await placed("food-delivery");
+  await ops.page.goto("/");
+  await inColumn(ops.page, "paid", moved).waitFor();
+  await ops.page.locator("#live", { hasText: "Live" }).waitFor();
+  await asked(moved, "accept", program("merchant", "owner", "food-delivery"));
+  const answered = Date.now();
+  await inColumn(ops.page, "accepted", moved).waitFor();
+  t.diagnostic(`on the screen with ${crowd} open orders: after ${Date.now() - answered} ms`);
+  assert.ok(Date.now() - answered < 1000);
 
   // The oldest of them all is found, however many came after it.
   await ops.page.goto("/");

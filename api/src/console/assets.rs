@@ -20,8 +20,6 @@ pub(super) const SCRIPT: &str = "console.js";
 const SCRIPTS: &str = concat!(
     include_str!("assets/htmx.min.js"),
     "\n",
-    include_str!("assets/htmx-sse.min.js"),
-    "\n",
     include_str!("assets/idiomorph-ext.min.js"),
     "\n",
     include_str!("assets/console.js"),

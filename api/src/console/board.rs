@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
-use workflows::{Command, Money, Role, Status};
+use poem::http::StatusCode;
+use workflows::{Command, Money, OrderId, Role, Status};
 
 use super::client::{Api, Told, with_query};
 use super::labels::Label;
@@ -61,7 +62,7 @@ pub(super) async fn page(console: &Console, visit: &Visit) -> Answer {
     let board = board.unwrap_or_else(|told| Board { trouble: Some(told), ..Board::default() });
     let columns = columns(visit, &asked, &board, console.orders.now());
     if visit.wants_only("board") {
-        return Ok(respond(board.trouble.as_ref().map_or(poem::http::StatusCode::OK, |told| told.status), &columns));
+        return Ok(respond(board.trouble.as_ref().map_or(StatusCode::OK, |told| told.status), &columns));
     }
     let merchants = if visit.is(Role::Operator) {
         api.get::<List<Merchant>>("/v1/merchants").await.map(|list| list.items).unwrap_or_default()
@@ -79,7 +80,11 @@ pub(super) async fn page(console: &Console, visit: &Visit) -> Answer {
             (filters(visit, &asked, &merchants))
             span #live.live data-lost=(visit.say(Text::NotLive)) data-on=(visit.say(Text::Live)) role="status" {}
         }
-        div hx-ext="sse" sse-connect="/live" { (columns) }
+        // To search is more than to look.
+        @let live = if asked.text.is_some() { "/live?calm" } else { "/live" };
+        div data-live=(live) hx-get=(visit.here) hx-trigger="changed" hx-target="#board" hx-swap="morph:outerHTML" {
+            (columns)
+        }
     };
     Ok(Whole::new("/", title, content).troubled(board.trouble.as_ref()).respond(console, visit))
 }
@@ -118,7 +123,7 @@ impl<'a> Asked<'a> {
     }
 
     fn matches(&self, order: &Order) -> bool {
-        let Some(text) = self.text.map(str::to_lowercase) else { return true };
+        let Some(text) = self.text.map(|text| text.trim_start_matches('#').to_lowercase()) else { return true };
         let lines = order.lines.iter().flat_map(|line| [&line.name, &line.sku]);
         let customer = [&order.customer.name, &order.customer.phone, &order.customer.address];
         lines.chain(customer).chain([&order.id]).chain(&order.note).any(|said| said.to_lowercase().contains(&text))
@@ -150,16 +155,42 @@ async fn counted(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
     Ok(Board { columns, stuck: dashboard.stuck, ..Board::default() })
 }
 
-/// The board of everybody else: one list, sorted into columns.
+/// The board of everybody else: what is open, and the newest of what has ended.
 async fn listed(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
-    let limit = if asked.status.is_some() { PAGE } else { 4 * CARDS };
-    let page: Page<Order> = api.get(&asked.orders(asked.status, asked.cursor, limit)).await?;
-    let next_cursor = page.next_cursor.filter(|_| asked.status.is_some());
-    Ok(Board { columns: by_status(api, page.items, next_cursor.as_ref()), ..Board::default() })
+    let statuses: Vec<_> = match asked.status {
+        Some(only) => vec![only],
+        None => Status::ALL.into_iter().filter(|status| !status.is_final()).collect(),
+    };
+    let limit = if asked.status.is_some() { PAGE } else { CARDS };
+    // What is open is never crowded out by what has ended.
+    let mut paths: Vec<_> = statuses.iter().map(|status| asked.orders(Some(*status), asked.cursor, limit)).collect();
+    if asked.status.is_none() {
+        paths.push(asked.orders(None, None, CARDS));
+    }
+    let mut pages = api.get_all::<Page<Order>>(&paths).await.into_iter();
+    let mut columns = Vec::new();
+    for (status, page) in statuses.into_iter().zip(&mut pages) {
+        columns.push(Column::new(api, status, None, page?));
+    }
+    if let Some(newest) = pages.next() {
+        let ended = newest?.items.into_iter().filter(|order| order.status.is_final()).collect();
+        columns.extend(by_status(api, ended));
+    }
+    columns.retain(|column| !column.orders.is_empty());
+    Ok(Board { columns, ..Board::default() })
 }
 
 /// The board of what is searched for: the newest orders first, until enough are found.
 async fn searched(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
+    // Whoever knows the whole number need not search.
+    if let Some(id) = asked.text.and_then(|text| text.parse::<OrderId>().ok()) {
+        let found = match api.get::<Order>(&format!("/v1/orders/{id}")).await {
+            Ok(order) => vec![order],
+            Err(told) if told.status == StatusCode::NOT_FOUND => Vec::new(),
+            Err(told) => return Err(told),
+        };
+        return Ok(Board { columns: by_status(api, found), ..Board::default() });
+    }
     let (mut found, mut searched) = (Vec::new(), 0);
     let mut cursor = asked.cursor.map(str::to_owned);
     for _ in 0..SEARCHES {
@@ -171,17 +202,16 @@ async fn searched(api: &Api, asked: &Asked<'_>) -> Result<Board, Told> {
             break;
         }
     }
-    Ok(Board { columns: by_status(api, found, None), searched: Some((searched, cursor)), ..Board::default() })
+    Ok(Board { columns: by_status(api, found), searched: Some((searched, cursor)), ..Board::default() })
 }
 
-fn by_status(api: &Api, mut orders: Vec<Order>, next_cursor: Option<&String>) -> Vec<Column> {
+fn by_status(api: &Api, mut orders: Vec<Order>) -> Vec<Column> {
     let mut columns = Vec::new();
     for status in Status::ALL {
         let (these, others) = orders.into_iter().partition::<Vec<_>, _>(|order| order.status == status);
         orders = others;
         if !these.is_empty() {
-            let page = Page { items: these, next_cursor: next_cursor.cloned() };
-            columns.push(Column::new(api, status, None, page));
+            columns.push(Column::new(api, status, None, Page { items: these, next_cursor: None }));
         }
     }
     columns
@@ -225,10 +255,8 @@ fn filters(visit: &Visit, asked: &Asked, merchants: &[Merchant]) -> Markup {
 fn columns(visit: &Visit, asked: &Asked, board: &Board, now: DateTime<Utc>) -> Markup {
     let is_empty = board.columns.iter().all(|column| column.orders.is_empty());
     let alone = asked.status.is_some();
-    // To search is more than to look.
-    let trigger = if asked.text.is_some() { "sse:changed throttle:5s" } else { "sse:changed" };
     html! {
-        div #board.board .alone[alone] hx-get=(visit.here) hx-trigger=(trigger) hx-target="this" hx-swap="morph:outerHTML" {
+        div #board.board .alone[alone] {
             (problem_if(visit, board.trouble.as_ref()))
             @if board.stuck > 0 && visit.is(Role::Operator) {
                 p.stuck-note {
@@ -269,10 +297,14 @@ fn column(visit: &Visit, asked: &Asked, column: &Column, now: DateTime<Utc>) -> 
     let found = i64::try_from(column.orders.len()).unwrap_or(i64::MAX);
     let total = column.tally.as_ref().map_or(found, |(orders, _)| *orders);
     let more = asked.text.is_none() && total > found && asked.status.is_none();
+    let uncounted = column.tally.is_none() && column.next_cursor.is_some();
     html! {
         section.column id={ "at-" (id) } aria-labelledby={ "of-" (id) } {
             header {
-                h2 id={ "of-" (id) } { (status(column.status, &column.label)) " " b { (format::count(total)) } }
+                h2 id={ "of-" (id) } {
+                    (status(column.status, &column.label)) " "
+                    b { (format::count(total)) @if uncounted { "+" } }
+                }
                 @if let Some((_, value)) = &column.tally { p { (value) } }
             }
             ul.cards {
@@ -284,6 +316,9 @@ fn column(visit: &Visit, asked: &Asked, column: &Column, now: DateTime<Utc>) -> 
                         (Text::ShowAll.with(visit.language, &[&format::count(total)]))
                     }
                 }
+            }
+            @if uncounted && asked.status.is_none() {
+                p.more { a href=(asked.at(Some(column.status), None)) { (visit.say(Text::ShowMore)) } }
             }
             @if let (Some(cursor), true) = (&column.next_cursor, asked.status.is_some()) {
                 p.more { a rel="next" href=(asked.at(asked.status, Some(cursor))) { (visit.say(Text::ShowMore)) } }

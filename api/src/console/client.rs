@@ -14,6 +14,7 @@ use serde_json::Value;
 use tracing::error;
 use workflows::order::Language;
 
+use super::visit;
 use crate::access::Caller;
 use crate::framework;
 use crate::problem::Problem;
@@ -34,6 +35,9 @@ pub(super) struct Api {
 pub(super) struct Told {
     #[serde(skip)]
     pub status: StatusCode,
+    /// Which problem it is, if it is one of the API's.
+    #[serde(default, rename = "type")]
+    pub kind: Box<str>,
     pub title: String,
     pub detail: String,
     /// What is wrong with a lifecycle.
@@ -46,7 +50,14 @@ pub(super) struct Told {
 impl Told {
     /// One of the console's own.
     pub(super) fn own(status: StatusCode, title: &str, detail: &str) -> Self {
-        Self { status, title: title.to_owned(), detail: detail.to_owned(), faults: Vec::new(), retry_after: None }
+        Self {
+            status,
+            kind: "".into(),
+            title: title.to_owned(),
+            detail: detail.to_owned(),
+            faults: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// Reads the problem that `response` is.
@@ -91,15 +102,11 @@ impl Api {
         let Ok(uri) = path.parse() else {
             return Err(Told::read(Problem::not_found("such path").into_response()).await);
         };
-        let language = match self.language {
-            Language::Korean => "ko",
-            Language::English => "en",
-        };
         let request = Request::builder()
             .method(method)
             .uri(uri)
             .header(header::ACCEPT, "application/json")
-            .header(header::ACCEPT_LANGUAGE, language)
+            .header(header::ACCEPT_LANGUAGE, visit::code(self.language))
             .extension(self.caller.clone());
         let request = headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
         let request = match body {

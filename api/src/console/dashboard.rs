@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::ops::Add;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Timelike, Utc};
 use maud::{Markup, html};
+use poem::http::StatusCode;
 use serde_json::{Value, json};
 use workflows::{Context, Currency, Money, Role, Status};
 
 use super::chart::{self, Bar};
 use super::client::{Api, Told, escaped, with_query};
 use super::labels::Label;
-use super::layout::{Page as Whole, problem_if, proof, see, status};
+use super::layout::{Page as Whole, problem_if, proof, respond, see, status};
 use super::text::Text;
 use super::views::{Breaker, Dashboard, Deployment, DeploymentState, HourlyTakings, List, Merchant, Modes, Takings};
 use super::visit::Visit;
@@ -26,37 +27,52 @@ type Wellness = Vec<(Context, Option<bool>)>;
 
 pub(super) async fn page(console: &Console, visit: &Visit, trouble: Option<&Told>) -> Answer {
     let api = console.api(visit)?;
-    let dashboard: Dashboard = api.get("/v1/dashboard").await?;
+    let now = console.orders.now();
+    let since = format::rfc3339(midnight(now, visit.offset));
+    let dashboard: Dashboard = api.get(&with_query("/v1/dashboard", &[("since", Some(&since))])).await?;
     let (wellness, modes, deployments) =
         tokio::join!(wellness(&api), modes(console, &api, visit), deployments(&api, visit));
-    let now = console.orders.now();
     let title = visit.say(Text::Dashboard);
     let content = html! {
-        div.bar {
-            h1 { (title) }
-            p.hint { (visit.say(Text::SinceMidnight)) }
-        }
-        (problem_if(visit, trouble))
-        (today(visit, &dashboard))
-        section.panel aria-label=(visit.say(Text::OrdersByHour)) { (charts(visit, &dashboard, now)) }
-        div.sheet.even {
-            section.panel aria-labelledby="open" {
-                h2 #open { (visit.say(Text::OpenOrders)) }
-                (open(visit, &dashboard))
+        div #dashboard {
+            (today(visit, &dashboard))
+            section.panel aria-label=(visit.say(Text::OrdersByHour)) { (charts(visit, &dashboard, now)) }
+            div.sheet.even {
+                section.panel aria-labelledby="open" {
+                    h2 #open { (visit.say(Text::OpenOrders)) }
+                    (open(visit, &dashboard))
+                }
+                section.panel aria-labelledby="health" {
+                    h2 #health { (visit.say(Text::Health)) }
+                    (health(visit, dashboard.breaker, &wellness, &modes))
+                }
             }
-            section.panel aria-labelledby="health" {
-                h2 #health { (visit.say(Text::Health)) }
-                (health(visit, dashboard.breaker, &wellness, &modes))
-            }
-        }
-        @if let Some(deployments) = &deployments {
-            section.panel aria-labelledby="workers" {
-                h2 #workers { (visit.say(Text::Workers)) }
-                (workers(visit, deployments, now))
+            @if let Some(deployments) = &deployments {
+                section.panel aria-labelledby="workers" {
+                    h2 #workers { (visit.say(Text::Workers)) }
+                    (workers(visit, deployments, now))
+                }
             }
         }
     };
+    if visit.wants_only("dashboard") {
+        return Ok(respond(StatusCode::OK, &content));
+    }
+    let content = html! {
+        div.bar {
+            h1 { (title) }
+            p.hint { (visit.say(if visit.offset.is_zero() { Text::SinceMidnightUtc } else { Text::SinceMidnight })) }
+        }
+        (problem_if(visit, trouble))
+        div hx-get="/dashboard" hx-trigger="every 15s" hx-target="#dashboard" hx-swap="morph:outerHTML" { (content) }
+    };
     Ok(Whole::new("/dashboard", title, content).troubled(trouble).respond(console, visit))
+}
+
+/// When the day began for people whose clocks are so far ahead of UTC.
+fn midnight(now: DateTime<Utc>, offset: TimeDelta) -> DateTime<Utc> {
+    let day = (now + offset).duration_trunc(TimeDelta::days(1));
+    day.map_or(now, |midnight| midnight - offset)
 }
 
 /// How long something took on average, and how many orders that is the average of.
@@ -137,7 +153,7 @@ fn charts(visit: &Visit, dashboard: &Dashboard, now: DateTime<Utc>) -> Markup {
     }
     let by_hour = |values: &dyn Fn(DateTime<Utc>) -> Vec<i64>| -> Vec<Bar> {
         let all = (0..24).map(|n| dashboard.since + TimeDelta::hours(n)).take_while(|hour| *hour <= now);
-        all.map(|hour| Bar { label: format!("{:02}", hour.hour()), values: values(hour) }).collect()
+        all.map(|hour| Bar { label: format!("{:02}", (hour + visit.offset).hour()), values: values(hour) }).collect()
     };
     let of_hour = |hours: &Hours, hour| hours.get(&hour).copied().unwrap_or_default();
     let mean = |of: fn(&Takings) -> Mean, at: DateTime<Utc>| {
@@ -327,7 +343,7 @@ async fn wellness(api: &Api) -> Wellness {
 
 /// How the built-in providers are set to behave, for operators of local mode.
 async fn modes(console: &Console, api: &Api, visit: &Visit) -> Modes {
-    if !console.is_local() || !visit.is(Role::Operator) {
+    if !console.local || !visit.is(Role::Operator) {
         return Modes::default();
     }
     api.get("/v1/sandbox").await.unwrap_or_default()

@@ -5,6 +5,7 @@ use maud::{Markup, PreEscaped, html};
 use workflows::order::Language;
 use workflows::{Command, Role, Status, Step};
 
+use super::format;
 use super::labels::Label;
 use super::text::Text;
 use super::views::{Events, Order, Preview};
@@ -195,11 +196,11 @@ fn said(label: &str, language: Language) -> String {
         (Language::Korean, "declined or unavailable") => "거절, 응답 없음".to_owned(),
         (Language::Korean, "out of stock or unavailable") => "재고 부족, 응답 없음".to_owned(),
         (Language::Korean, "out of stock") => "재고 부족".to_owned(),
-        (Language::Korean, label) => match label.strip_prefix("after ") {
-            Some(window) => format!("{window} 뒤"),
-            None => label.to_owned(),
+        (_, label) => match (language, label.strip_prefix("after ")) {
+            (Language::Korean, Some(window)) => format!("{} 뒤", format::window(window, language)),
+            (Language::English, Some(window)) => format!("after {}", format::window(window, language)),
+            (_, None) => label.to_owned(),
         },
-        (Language::English, label) => label.to_owned(),
     }
 }
 
@@ -215,8 +216,8 @@ mod tests {
             ("cancel (customer, operator)", "customer, operator", "고객, 운영자"),
             (
                 "confirm-receipt (customer) or after 7days",
-                "Confirm receipt (customer) / after 7days",
-                "수령확인 (고객) / 7days 뒤",
+                "Confirm receipt (customer) / after 7\u{a0}d",
+                "수령확인 (고객) / 7일 뒤",
             ),
             ("out of stock", "out of stock", "재고 부족"),
         ] {

@@ -9,7 +9,7 @@ use workflows::lifecycle::Window;
 use workflows::{Lifecycle, Role};
 
 use super::client::{Api, Told, escaped, with_query};
-use super::layout::{Page, choice, good, problem_if, proof, respond, see};
+use super::layout::{ENGLISH, Page, good, problem_if, proof, respond, see};
 use super::text::Text;
 use super::views::{List, Merchant, Preview};
 use super::visit::{Fields, Visit};
@@ -23,6 +23,11 @@ struct Draft {
     text: Option<String>,
     /// What it would do, or what is wrong with it.
     judged: Result<Preview, Told>,
+}
+
+/// What one does here: only operators save a lifecycle, its merchant may try what another would do.
+pub(super) fn title(visit: &Visit) -> Text {
+    if visit.is(Role::Operator) { Text::EditLifecycle } else { Text::TryLifecycle }
 }
 
 pub(super) async fn page(console: &Console, visit: &Visit, id: &str) -> Answer {
@@ -143,6 +148,12 @@ impl Faults<'_> {
         self.all.iter().filter(|fault| self.field(fault) == Some(field)).map(String::as_str).collect()
     }
 
+    /// Whether the field is wrong, and the id of what is said of it.
+    fn described(&self, field: &str) -> (Option<&'static str>, Option<String>) {
+        let wrong = !self.of(field).is_empty();
+        (wrong.then_some("true"), wrong.then(|| format!("fault-{field}")))
+    }
+
     fn of_none(&self) -> Vec<&str> {
         self.all.iter().filter(|fault| self.field(fault).is_none()).map(String::as_str).collect()
     }
@@ -202,7 +213,7 @@ fn shown(console: &Console, visit: &Visit, merchant: &Merchant, draft: &Draft, t
                                 (good(visit.say(Text::PreviewGood)))
                                 (diagram::of_lifecycle(visit, draft.document["name"].as_str().unwrap_or_default(), preview))
                             }
-                            Err(_) => p.hint { (visit.say(Text::PreviewFaulty)) },
+                            Err(_) => p.hint role="status" { (visit.say(Text::PreviewFaulty)) },
                         }
                     }
                 }
@@ -214,16 +225,17 @@ fn shown(console: &Console, visit: &Visit, merchant: &Merchant, draft: &Draft, t
     if visit.wants_only("edit") {
         return respond(status, &content);
     }
-    let title = format!("{} · {}", visit.say(Text::EditLifecycle), merchant.name);
+    let heading = visit.say(title(visit));
     let content = html! {
         div.bar {
-            h1 { (visit.say(Text::EditLifecycle)) }
+            h1 { (heading) }
             p.hint { a href={ "/merchants/" (merchant.id) } { (merchant.name) } " · " (visit.say(Text::EditHint)) }
         }
         (starts(visit, merchant, &draft.presets))
         (content)
     };
-    Page { status, ..Page::new("/merchants", title, content) }.respond(console, visit)
+    Page { status, ..Page::new("/merchants", format!("{heading} · {}", merchant.name), content) }
+        .respond(console, visit)
 }
 
 /// Where one can begin: with what is, or with a preset; by fields, or as a document.
@@ -262,7 +274,7 @@ fn buttons(visit: &Visit) -> Markup {
     html! {
         p.buttons {
             button name="do" value="preview" { (visit.say(Text::Preview)) } " "
-            button.primary name="do" value="save" { (visit.say(Text::Save)) }
+            @if visit.is(Role::Operator) { button.primary name="do" value="save" { (visit.say(Text::Save)) } }
         }
     }
 }
@@ -272,7 +284,7 @@ fn listed(visit: &Visit, faults: &[&str]) -> Markup {
         @if !faults.is_empty() {
             div.problem role="alert" {
                 p { b { (visit.say(Text::PreviewFaulty)) } }
-                ul { @for fault in faults { li { (fault) } } }
+                ul lang=(ENGLISH) { @for fault in faults { li { (fault) } } }
             }
         }
     }
@@ -283,7 +295,7 @@ fn by_fields(visit: &Visit, merchant: &Merchant, draft: &Draft, faults: &Faults)
     let base = draft.document.to_string();
     let pretty = serde_json::to_string_pretty(&draft.document).unwrap_or_default();
     html! {
-        section.panel aria-label=(visit.say(Text::EditLifecycle)) {
+        section.panel aria-label=(visit.say(title(visit))) {
             (listed(visit, &faults.of_none()))
             form.grid method="post" action=(action) hx-post=(action) hx-trigger="change delay:200ms" hx-target="#edit" hx-swap="morph:outerHTML" {
                 (proof(visit))
@@ -316,10 +328,19 @@ fn fields(visit: &Visit, faults: &Faults) -> Markup {
     let delivery = faults.value("delivery.start").as_str().unwrap_or_default();
     let chosen = |field: &str| faults.value(field).as_str().unwrap_or_default().to_owned();
     let select = |field: &str, label: Text, chosen: &str, options: &[(&str, &str)]| {
-        field_of(visit, faults, field, label, &choice(field, field, chosen, options))
+        let (wrong, told) = faults.described(field);
+        let input = html! {
+            select id=(field) name=(field) aria-invalid=[wrong] aria-describedby=[told] {
+                @for (value, text) in options { option value=(value) selected[*value == chosen] { (text) } }
+            }
+        };
+        field_of(visit, faults, field, label, &input)
     };
     let typed = |field: &str, label: Text, value: &str| {
-        let input = html! { input id=(field) name=(field) value=(value) maxlength="200" aria-invalid=[(!faults.of(field).is_empty()).then_some("true")]; };
+        let (wrong, told) = faults.described(field);
+        let input = html! {
+            input id=(field) name=(field) value=(value) maxlength="200" aria-invalid=[wrong] aria-describedby=[told];
+        };
         field_of(visit, faults, field, label, &input)
     };
     html! {
@@ -398,7 +419,7 @@ fn field_of(visit: &Visit, faults: &Faults, field: &str, label: Text, input: &Ma
             label for=(field) { (visit.say(label)) }
             (input)
             @if !wrong.is_empty() {
-                p.fault role="alert" {
+                p.fault id={ "fault-" (field) } lang=(ENGLISH) {
                     @for fault in wrong { (fault.split_once(": ").map_or(fault, |(_, why)| why)) " " }
                 }
             }

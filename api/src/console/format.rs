@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
+use workflows::lifecycle::Window;
 use workflows::order::Language;
 use workflows::{Currency, Money};
 
@@ -63,6 +64,16 @@ pub(super) fn span(span: TimeDelta, language: Language) -> String {
         s @ 3_600..172_800 => format!("{}{hours}", s / 3_600),
         s @ 172_800..864_000 if s % 86_400 >= 3_600 => format!("{}{days} {}{hours}", s / 86_400, s % 86_400 / 3_600),
         s => format!("{}{days}", s / 86_400),
+    }
+}
+
+/// A window of a lifecycle, such as `3days`, as people say it.
+pub(super) fn window(text: &str, language: Language) -> String {
+    match serde_json::from_value::<Window>(text.into()) {
+        Ok(Window(window)) => {
+            TimeDelta::from_std(window).map_or_else(|_| text.to_owned(), |window| span(window, language))
+        }
+        Err(_) => text.to_owned(),
     }
 }
 

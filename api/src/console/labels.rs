@@ -7,6 +7,8 @@ use workflows::payment::EntryKind;
 use workflows::promotion::CouponState;
 use workflows::{Command, Context, DeliveryState, Gate, PaymentMethod, PaymentState, Role, Step};
 
+use super::client::Told;
+
 /// What people call a value of a closed set.
 pub(super) trait Label {
     /// In English and in Korean.
@@ -18,6 +20,40 @@ pub(super) trait Label {
             Language::English => english,
             Language::Korean => korean,
         }
+    }
+}
+
+/// The title of a problem, as the API has it in English.
+pub(super) fn problem(told: &Told, language: Language) -> &str {
+    let korean = match &*told.kind {
+        "/problems/invalid-request" => "잘못된 요청",
+        "/problems/unauthenticated" => "로그인이 필요합니다",
+        "/problems/payment-declined" => "결제가 거절되었습니다",
+        "/problems/forbidden" => "권한이 없습니다",
+        "/problems/not-found" => "찾을 수 없습니다",
+        "/problems/out-of-stock" => "재고가 부족합니다",
+        "/problems/price-changed" => "가격이 바뀌었습니다",
+        "/problems/order-cancelled" => "주문이 취소되었습니다",
+        "/problems/command-not-allowed" => "지금은 할 수 없습니다",
+        "/problems/count-changed" => "건수가 바뀌었습니다",
+        "/problems/nothing-to-retry" => "다시 시도할 것이 없습니다",
+        "/problems/stock-reserved" => "열린 주문에 잡힌 재고입니다",
+        "/problems/unknown-merchant" => "없는 판매자입니다",
+        "/problems/unknown-product" => "없는 상품입니다",
+        "/problems/unknown-lifecycle" => "없는 주문 흐름입니다",
+        "/problems/invalid-lifecycle" => "주문 흐름에 잘못이 있습니다",
+        "/problems/payment-method-not-accepted" => "받지 않는 결제 수단입니다",
+        "/problems/currency-mismatch" => "통화가 맞지 않습니다",
+        "/problems/too-many-requests" => "요청이 너무 많습니다",
+        "/problems/try-again-later" => "잠시 뒤에 다시 시도해 주세요",
+        "/problems/upstream-unavailable" => "연결된 서비스가 응답하지 않습니다",
+        "/problems/not-ready" => "아직 준비되지 않았습니다",
+        "/problems/internal" => "내부 오류입니다",
+        _ => return &told.title,
+    };
+    match language {
+        Language::Korean => korean,
+        Language::English => &told.title,
     }
 }
 

@@ -6,7 +6,7 @@ use poem::http::{StatusCode, header};
 use workflows::{Role, Status};
 
 use super::client::{Told, with_query};
-use super::labels::Label;
+use super::labels::{self, Label};
 use super::text::Text;
 use super::visit::{Visit, code};
 use super::{Console, assets};
@@ -98,7 +98,7 @@ impl Page {
 /// The sections that are of use to whoever is signed in.
 fn sections(console: &Console, visit: &Visit) -> Vec<(&'static str, Text)> {
     let Some(role) = visit.role() else { return Vec::new() };
-    let place = console.is_local().then_some(("/place", Text::PlaceOrder));
+    let place = console.local.then_some(("/place", Text::PlaceOrder));
     let sections = match role {
         Role::Operator => vec![
             Some(("/", Text::Board)),
@@ -147,12 +147,16 @@ pub(super) fn proof(visit: &Visit) -> Markup {
     }
 }
 
+/// The language of what the API says in words.
+pub(super) const ENGLISH: &str = "en";
+
 /// What went wrong, beside what was done.
 pub(super) fn problem(visit: &Visit, told: &Told) -> Markup {
     html! {
         div.problem role="alert" {
-            p { b { (told.title) } }
-            p { (told.detail) }
+            p { b { (labels::problem(told, visit.language)) } }
+            // The API explains itself in English alone; what the console says is in the language of the page.
+            p lang=[(!told.kind.is_empty()).then_some(ENGLISH)] { (told.detail) }
             @if let Some(seconds) = &told.retry_after {
                 p { (Text::RetryIn.with(visit.language, &[seconds])) }
             }

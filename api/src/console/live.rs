@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::stream;
 use poem::http::header;
 use poem::{Body, Response};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use workflows::order::OrderBook;
 use workflows::{OrderId, Role};
 
@@ -21,8 +21,9 @@ use crate::orders::{Change, Changes};
 
 /// What happens within this time is told together.
 const GATHER: Duration = Duration::from_millis(50);
-/// A page is not told more often.
+/// A page is not told more often; one that takes longer to make, less often still.
 const PAUSE: Duration = Duration::from_millis(250);
+const CALM_PAUSE: Duration = Duration::from_secs(5);
 /// How often a stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Of how many orders it is looked up whose they are, before the page is told anyway.
@@ -37,6 +38,10 @@ struct Watch {
     caller: Caller,
     /// The only order that matters, if it is only one.
     only: Option<OrderId>,
+    /// The page is not told more often.
+    pause: Duration,
+    /// When it was written to last.
+    written: Instant,
     /// Until when the caller's token is good.
     until: Instant,
     told: Option<Instant>,
@@ -57,9 +62,12 @@ pub(super) async fn stream(console: &Console, visit: &Visit) -> Answer {
         Err(problem) => return Err(Told::read(poem::IntoResponse::into_response(problem)).await.into()),
     };
     let until = Instant::now() + api.caller.good_for();
-    let watch = Watch { changes, orders: console.orders.clone(), caller: api.caller, only, until, told: None };
+    let pause = if visit.query.has("calm") { CALM_PAUSE } else { PAUSE };
+    let (orders, written) = (console.orders.clone(), Instant::now());
+    let watch = Watch { changes, orders, caller: api.caller, only, pause, written, until, told: None };
     let messages = stream::unfold(watch, |mut watch| async move {
         let message = watch.next().await?;
+        watch.written = Instant::now();
         Some((Ok::<_, std::io::Error>(message), watch))
     });
     Ok(Response::builder()
@@ -98,12 +106,12 @@ impl Watch {
         loop {
             let changed = tokio::select! {
                 changed = self.changes.next() => changed?,
-                () = sleep(KEEP_ALIVE) => return Some(COMMENT),
+                () = sleep_until(self.written + KEEP_ALIVE) => return Some(COMMENT),
                 () = sleep_until(self.until) => return None,
             };
             let mut seen = Seen::default();
             seen.add(changed);
-            let earliest = self.told.map_or_else(Instant::now, |told| told + PAUSE);
+            let earliest = self.told.map_or_else(Instant::now, |told| told + self.pause);
             let gathered = earliest.max(Instant::now() + GATHER);
             while let Ok(changed) = timeout_at(gathered, self.changes.next()).await {
                 seen.add(changed?);

@@ -80,9 +80,18 @@ pub(super) async fn create(console: &Console, visit: &Visit) -> Answer {
         "lifecycle": form.text("lifecycle"),
     });
     let path = format!("/merchants/{}", escaped(form.text("id")));
-    // What is there is edited on its own page, and not replaced from here.
-    if api.get::<Merchant>(&format!("/v1{path}")).await.is_ok() {
-        return Ok(see(&path));
+    // What is there is edited on its own page, and never replaced from here: nor where it is not known whether it is.
+    let there = match api.get::<Merchant>(&format!("/v1{path}")).await {
+        Ok(_) => Some(Told::own(
+            StatusCode::CONFLICT,
+            visit.say(Text::MerchantExists),
+            visit.say(Text::MerchantExistsDetail),
+        )),
+        Err(told) if told.status == StatusCode::NOT_FOUND => None,
+        Err(told) => Some(told),
+    };
+    if let Some(told) = there {
+        return list(console, visit, Some(&told)).await;
     }
     match api.put::<Value>(&format!("/v1{path}"), &body).await {
         Ok(_) => Ok(see(&format!("{path}?saved"))),
@@ -108,7 +117,7 @@ pub(super) async fn page(console: &Console, visit: &Visit, id: &str, trouble: Op
             @if visit.keeps_shop() {
                 a.plain href=(with_query("/", &[("merchant", Some(&merchant.id))])) { (visit.say(Text::Board)) }
             }
-            @if console.is_local() && matches!(visit.role(), Some(Role::Customer | Role::Operator)) {
+            @if console.local && matches!(visit.role(), Some(Role::Customer | Role::Operator)) {
                 a.plain href=(with_query("/place", &[("merchant", Some(&merchant.id))])) {
                     (visit.say(Text::PlaceOrder))
                 }
@@ -134,11 +143,9 @@ pub(super) async fn page(console: &Console, visit: &Visit, id: &str, trouble: Op
                         Ok(preview) => (diagram::of_lifecycle(visit, &merchant.lifecycle, preview)),
                         Err(told) => (problem(visit, told)),
                     }
-                    @if visit.is(Role::Operator) {
+                    @if edits {
                         p {
-                            a.button href={ "/merchants/" (merchant.id) "/lifecycle" } {
-                                (visit.say(Text::EditLifecycle))
-                            }
+                            a.button href={ "/merchants/" (merchant.id) "/lifecycle" } { (visit.say(edit::title(visit))) }
                         }
                     }
                     details {
@@ -180,7 +187,12 @@ pub(super) fn rules(visit: &Visit, preview: &Preview) -> Markup {
                                         (command.command.label(language)) " (" (command.role.label(language)) ")"
                                     }
                                 }
-                                td { (gate.window.as_deref().unwrap_or(visit.say(Text::ForEver))) }
+                                td {
+                                    @match &gate.window {
+                                        Some(window) => (format::window(window, language)),
+                                        None => (visit.say(Text::ForEver)),
+                                    }
+                                }
                                 td {
                                     @if let Some(then) = gate.on_timeout { (status(then, then.label(language))) } @else { "–" }
                                 }
@@ -281,6 +293,7 @@ fn product_form(visit: &Visit, merchant: &Merchant, product: Option<&Product>, t
     let name = value("name", product.map(|product| product.name.clone()).unwrap_or_default());
     let price = value("unit_price", product.map(|product| format::plain(product.unit_price)).unwrap_or_default());
     let on_hand = product.and_then(|product| product.on_hand).map(|pieces| pieces.to_string());
+    let shown_on_hand = value("on_hand_was", on_hand.clone().unwrap_or_default());
     let on_hand = value("on_hand", on_hand.unwrap_or_default());
     html! {
         form.product id={ "product-" (key) } method="post" action={ "/merchants/" (merchant.id) "/products" } {
@@ -305,7 +318,9 @@ fn product_form(visit: &Visit, merchant: &Merchant, product: Option<&Product>, t
             }
             div {
                 label for={ "on-hand-" (key) } { (visit.say(Text::OnHand)) }
-                input id={ "on-hand-" (key) } name="on_hand" inputmode="numeric" value=(on_hand) placeholder=(visit.say(Text::OnHandHint));
+                input type="hidden" name="on_hand_was" value=(shown_on_hand);
+                input id={ "on-hand-" (key) } name="on_hand" inputmode="numeric" value=(on_hand)
+                    placeholder=(visit.say(Text::OnHandHint));
             }
             p.held {
                 @if let Some(product) = product.filter(|product| product.on_hand.is_some()) {
@@ -324,8 +339,15 @@ pub(super) async fn save_product(console: &Console, visit: &Visit, id: &str) -> 
     let path = format!("/merchants/{}", escaped(id));
     let merchant: Merchant = api.get(&format!("/v1{path}")).await?;
     let saved = match product(visit, merchant.currency) {
-        Ok(body) => {
+        Ok(mut body) => {
             let product = format!("/v1{path}/products/{}", escaped(visit.form.text("sku")));
+            // Whoever corrects a price does not set back the stock to what it was when the page was made.
+            let untouched =
+                visit.form.has("on_hand_was") && visit.form.text("on_hand") == visit.form.text("on_hand_was");
+            let stored = if untouched { api.get::<Product>(&product).await.ok() } else { None };
+            if let Some(pieces) = stored.and_then(|product| product.on_hand) {
+                body["on_hand"] = json!(pieces);
+            }
             api.put::<Value>(&product, &body).await
         }
         Err(told) => Err(told),

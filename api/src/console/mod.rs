@@ -1,5 +1,6 @@
 //! The console: pages for people, outside `/v1` and its document. A client of the API within this process: each page asks
-//! the API's own operations, as whoever is signed in, and shows what they answer. So it holds no rule of its own, and nobody
+//! the API's own operations, as whoever is signed in, and shows what they answer; only what has changed it hears from the
+//! book of orders itself. So it holds no rule of its own, and nobody
 //! sees or does more here than they could with the same token there.
 
 mod act;
@@ -45,13 +46,13 @@ use crate::problem::Problem;
 
 pub(crate) use session::{Session, token};
 
-use client::{Api, Told, with_query};
+use client::{Api, Told, escaped, with_query};
 use layout::{Page, problem, see};
 use text::Text;
 use visit::Visit;
 
 /// What a page may do: load what is ours, and send forms here. Nothing runs that stands in a page.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// Smaller pages are sent as they are.
 const WORTH_COMPRESSING: usize = 1024;
@@ -121,7 +122,8 @@ impl Console {
                 // Whoever has filled in a form goes on where the form was.
                 let back = if visit.method == Method::POST { visit.came_from().unwrap_or("/") } else { &visit.here };
                 let next = Some(back).filter(|back| *back != "/");
-                see(&with_query("/sign-in", &[("next", next), ("why", next.map(|_| "over"))]))
+                let sign_in = with_query("/sign-in", &[("next", next), ("why", next.map(|_| "over"))]);
+                if visit.wants_a_part() { go_to(&sign_in) } else { see(&sign_in) }
             }
             Err(Trouble::Told(told)) => self.trouble(&visit, &told),
         }
@@ -157,6 +159,11 @@ impl Console {
             (false, ["merchants", id, "products"]) => merchants::save_product(self, visit, id).boxed(),
             (true, ["merchants", id, "lifecycle"]) => edit::page(self, visit, id).boxed(),
             (false, ["merchants", id, "lifecycle"]) => edit::save(self, visit, id).boxed(),
+            // Where forms are posted is nothing to look at: what they are about is.
+            (true, ["stuck", _]) => ready(Ok(see("/stuck"))).boxed(),
+            (true, ["sandbox", _]) => ready(Ok(see("/dashboard"))).boxed(),
+            (true, ["orders", id, _]) => ready(Ok(see(&format!("/orders/{}", escaped(id))))).boxed(),
+            (true, ["merchants", id, "products"]) => ready(Ok(see(&format!("/merchants/{}", escaped(id))))).boxed(),
             (true, ["dashboard"]) => dashboard::page(self, visit, None).boxed(),
             (false, ["sandbox", context]) => dashboard::switch(self, visit, context).boxed(),
             _ => ready(Err(nothing_here(visit).into())).boxed(),
@@ -172,6 +179,14 @@ impl Console {
 
     /// A page that says what went wrong.
     fn trouble(&self, visit: &Visit, told: &Told) -> Response {
+        if visit.wants_a_part() {
+            return match told.status {
+                // What the page is about has gone from sight.
+                StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => go_to("/"),
+                // What is there stays, and is asked for again.
+                status => Response::builder().status(status).header("hx-reswap", "none").finish(),
+            };
+        }
         let told = if told.status == StatusCode::NOT_FOUND { &nothing_here(visit) } else { told };
         let content = html! {
             div.narrow {
@@ -185,10 +200,6 @@ impl Console {
             Some(seconds) => with_header(response, header::RETRY_AFTER, seconds),
             None => response,
         }
-    }
-
-    pub(crate) fn is_local(&self) -> bool {
-        self.local
     }
 }
 
@@ -206,6 +217,11 @@ fn must_be_ours(visit: &Visit) -> Result<(), Trouble> {
     }
     let (title, detail) = (visit.say(Text::FormOutdated), visit.say(Text::FormOutdatedDetail));
     Err(Told::own(StatusCode::FORBIDDEN, title, detail).into())
+}
+
+/// Sends the browser elsewhere although it asked for a part of a page.
+fn go_to(path: &str) -> Response {
+    Response::builder().status(StatusCode::NO_CONTENT).header("hx-redirect", path).finish()
 }
 
 fn nothing_here(visit: &Visit) -> Told {

@@ -85,30 +85,32 @@ async fn in_time<T: DeserializeOwned>(api: &Api, path: &str) -> Option<T> {
 pub(super) async fn page(console: &Console, visit: &Visit, id: &str, trouble: Option<&Told>) -> Answer {
     let api = console.api(visit)?;
     let picture = Picture::of(&api, visit, id).await?;
-    let content = whole(visit, &picture, trouble, console.orders.now());
-    if visit.wants_only("order") && trouble.is_none() {
+    let content = whole(visit, &picture, console.orders.now());
+    if visit.wants_only("order") {
         return Ok(respond(StatusCode::OK, &content));
     }
     let order = &picture.order;
     let title = format!("{} #{}", visit.say(Text::Order), format::short(&order.id));
     let content = html! {
-        div hx-ext="sse" sse-connect=(with_query("/live", &[("order", Some(&order.id))])) { (content) }
+        // Above what is replaced when something becomes true, so that it can be read.
+        (problem_if(visit, trouble))
+        @if let Some(done) = done(visit).filter(|_| trouble.is_none()) { (good(&done)) }
+        @let live = with_query("/live", &[("order", Some(&order.id))]);
+        @let here = format!("/orders/{}", order.id);
+        div data-live=(live) hx-get=(here) hx-trigger="changed" hx-target="#order" hx-swap="morph:outerHTML" { (content) }
     };
     Ok(Page::new("/", title, content).troubled(trouble).respond(console, visit))
 }
 
-fn whole(visit: &Visit, picture: &Picture, trouble: Option<&Told>, now: DateTime<Utc>) -> Markup {
+fn whole(visit: &Visit, picture: &Picture, now: DateTime<Utc>) -> Markup {
     let order = &picture.order;
-    let here = format!("/orders/{}", order.id);
     html! {
-        div #order.order hx-get=(here) hx-trigger="sse:changed" hx-target="this" hx-swap="morph:outerHTML" {
+        div #order.order {
             (head(visit, picture, now))
             div.sheet {
                 div.main.two {
                     section.panel.act aria-labelledby="commands" {
                         h2 #commands { (visit.say(Text::Commands)) }
-                        (problem_if(visit, trouble))
-                        @if let Some(done) = done(visit).filter(|_| trouble.is_none()) { (good(&done)) }
                         (commands(visit, picture))
                     }
                     section.panel aria-labelledby="now" {
@@ -215,7 +217,7 @@ fn confirmed(visit: &Visit, picture: &Picture, command: Command) -> Markup {
     let id = format!("why-{}", command.as_str());
     let confirm = if command == Command::Cancel { Text::CancelConfirm } else { Text::RejectConfirm };
     html! {
-        details.confirm id={ "confirm-" (command.as_str()) } {
+        details.confirm id={ "confirm-" (command.as_str()) } open[visit.form.has("reason")] {
             summary { (command.label(visit.language)) "…" }
             (timeline::undone_by_cancel(visit, picture))
             form.stacked method="post" action={ "/orders/" (order.id) "/" (command.as_str()) } {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use poem::http::{HeaderName, Method, StatusCode, header};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use workflows::PaymentMethod;
+use workflows::{PaymentMethod, Role};
 
 use super::client::{Told, escaped, with_query};
 use super::layout::{Page, choice, problem_if, proof, see};
@@ -15,7 +15,7 @@ use super::{Answer, Console, format, nothing_here};
 
 pub(super) async fn page(console: &Console, visit: &Visit, trouble: Option<&Told>) -> Answer {
     let api = console.api(visit)?;
-    if !console.is_local() {
+    if !console.local || !matches!(visit.role(), Some(Role::Customer | Role::Operator)) {
         return Err(nothing_here(visit).into());
     }
     let merchants: List<Merchant> = api.get("/v1/merchants").await?;
@@ -59,6 +59,7 @@ fn form(visit: &Visit, merchant: &Merchant, products: &[Product]) -> Markup {
             (proof(visit))
             input type="hidden" name="merchant_id" value=(merchant.id);
             input type="hidden" name="key" value=(key);
+            input type="hidden" name="currency" value=(merchant.currency.code());
             fieldset.panel {
                 legend { (visit.say(Text::Products)) }
                 ul.choose {
@@ -107,6 +108,8 @@ fn line(visit: &Visit, product: &Product, first: bool) -> Markup {
                     None => (visit.say(Text::NotCounted)),
                 }
             }
+            // At another price it is another order.
+            input type="hidden" name={ "price." (product.sku) } value=(product.unit_price.amount);
             input id=(field) name=(field) type="number" min="0" max="999" value=(quantity) aria-describedby="how-many";
         }
     }
@@ -134,7 +137,7 @@ fn payment(visit: &Visit, merchant: &Merchant) -> Markup {
 
 pub(super) async fn place(console: &Console, visit: &Visit) -> Answer {
     let api = console.api(visit)?;
-    if !console.is_local() {
+    if !console.local {
         return Err(nothing_here(visit).into());
     }
     let merchant_id = visit.form.text("merchant_id");
@@ -154,6 +157,9 @@ pub(super) async fn place(console: &Console, visit: &Visit) -> Answer {
             None => json!({ "method": "deposit" }),
         },
     });
+    if let Some(total) = expected_total(visit) {
+        body["expected_total"] = json!({ "amount": total, "currency": visit.form.text("currency") });
+    }
     if let Some(note) = visit.form.given("note") {
         body["note"] = note.into();
     }
@@ -167,6 +173,19 @@ pub(super) async fn place(console: &Console, visit: &Visit) -> Answer {
         }
         Err(told) => page(console, visit, Some(&told)).await,
     }
+}
+
+/// What the lines come to at the prices that were shown; `None` where they make no sum.
+fn expected_total(visit: &Visit) -> Option<i64> {
+    if !visit.form.has("currency") {
+        return None;
+    }
+    let mut total = 0_i64;
+    for (sku, quantity) in visit.form.beginning("quantity.").filter(|(_, quantity)| !matches!(*quantity, "" | "0")) {
+        let price: i64 = visit.form.given(&format!("price.{sku}"))?.parse().ok()?;
+        total = total.checked_add(price.checked_mul(quantity.parse().ok()?)?)?;
+    }
+    Some(total)
 }
 
 /// What is wanted of what; what is no quantity goes to the API as it is, which says so.

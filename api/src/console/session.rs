@@ -14,6 +14,10 @@ use sha2::Sha256;
 use crate::access::Caller;
 
 const COOKIE: &str = "jumun_session";
+/// The same where the browser speaks TLS: no other host of the domain can set it.
+const SECURE_COOKIE: &str = "__Host-jumun_session";
+/// Set by the browser itself: by how many minutes its clock is ahead of UTC.
+pub(super) const OFFSET_COOKIE: &str = "jumun_offset";
 pub(super) const LANGUAGE_COOKIE: &str = "jumun_language";
 /// Browsers keep cookies of 4 KB, name and attributes included.
 pub(super) const LONGEST_TOKEN: usize = 3_800;
@@ -51,7 +55,11 @@ impl Session {
 
 /// The token that the request's cookie holds.
 pub(crate) fn token(request: &Request) -> Option<&str> {
-    cookie(request, COOKIE)
+    cookie(request, cookie_name(is_secure(request)))
+}
+
+const fn cookie_name(secure: bool) -> &'static str {
+    if secure { SECURE_COOKIE } else { COOKIE }
 }
 
 /// The cookie of that name, unless it is empty.
@@ -63,11 +71,13 @@ pub(super) fn cookie<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
 
 /// The cookie that keeps the session for as long as its token is good.
 pub(super) fn begin(token: &str, good_for: Duration, secure: bool) -> String {
-    format!("{COOKIE}={token}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{}", good_for.as_secs(), suffix(secure))
+    let name = cookie_name(secure);
+    format!("{name}={token}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{}", good_for.as_secs(), suffix(secure))
 }
 
 pub(super) fn end(secure: bool) -> String {
-    format!("{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{}", suffix(secure))
+    let name = cookie_name(secure);
+    format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{}", suffix(secure))
 }
 
 /// The cookie that keeps the language for a year.
@@ -82,6 +92,13 @@ const fn suffix(secure: bool) -> &'static str {
 /// Whether the browser speaks TLS, also if only to what stands in front of us.
 pub(super) fn is_secure(request: &Request) -> bool {
     request.header("x-forwarded-proto").is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
+}
+
+/// Whether somebody else has handed the request on: then who sits at this machine is not known.
+pub(super) fn is_forwarded(request: &Request) -> bool {
+    ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]
+        .iter()
+        .any(|name| request.headers().contains_key(*name))
 }
 
 /// Whether a form comes from a page of ours, as far as the browser says.

@@ -16,7 +16,10 @@ use super::visit::Visit;
 use super::{Answer, Console, format, nothing_here};
 
 /// How many stuck orders are looked into.
-const LOOKED_INTO: usize = 48;
+const LOOKED_INTO: usize = 24;
+
+/// How many orders are named that did not take a command.
+const FAILURES_TOLD: usize = 5;
 
 /// What can be said of many orders, by the names of forms and of the API's filter.
 const FILTERS: [&str; 3] = ["merchant_id", "status", "failing_step"];
@@ -72,7 +75,7 @@ pub(super) async fn page(console: &Console, visit: &Visit, said: Option<&Said>) 
     let steps = by_step(dashboard.stuck_at, groups(&api, orders).await);
     let now = console.orders.now();
     let list = html! {
-        div #stuck hx-get="/stuck" hx-trigger="every 5s" hx-target="this" hx-swap="morph:outerHTML" {
+        div #stuck {
             @if steps.is_empty() {
                 div.panel.all-well {
                     h2 { (visit.say(Text::NothingStuck)) }
@@ -93,7 +96,7 @@ pub(super) async fn page(console: &Console, visit: &Visit, said: Option<&Said>) 
         div.bar { h1 { (title) " " b.count { (stuck) } } }
         p.hint { (visit.say(Text::StuckIntroduction)) }
         (self::said(visit, said))
-        (list)
+        div hx-get="/stuck" hx-trigger="every 10s" hx-target="#stuck" hx-swap="morph:outerHTML" { (list) }
         @if stuck > 0 && visit.is(Role::Operator) && !matches!(said, Some(Said::Counted { .. })) { (many(visit, &merchants)) }
     };
     let trouble = match said {
@@ -144,9 +147,11 @@ fn by_step(counted: Vec<StuckAt>, mut groups: Vec<Group>) -> Vec<(StuckAt, Vec<G
         steps.push((at, these));
     }
     // What the engine has told since then.
-    for group in groups {
-        let at = StuckAt { step: group.step, orders: group.orders.len() as u64 };
-        steps.push((at, vec![group]));
+    while let Some(step) = groups.first().map(|group| group.step) {
+        let (these, others) = groups.into_iter().partition::<Vec<_>, _>(|group| group.step == step);
+        groups = others;
+        let orders = these.iter().map(|group| group.orders.len() as u64).sum();
+        steps.push((StuckAt { step, orders }, these));
     }
     steps
 }
@@ -249,8 +254,27 @@ fn said(visit: &Visit, said: Option<&Said>) -> Markup {
             let outcomes = bulk.outcomes.as_ref();
             let counts =
                 outcomes.map(|came| [came.accepted + came.carried_out, came.not_allowed, came.failed, came.not_tried]);
+            let [_, others @ ..] = counts.unwrap_or_default();
             let counts = counts.unwrap_or_default().map(|count| count.to_string());
-            good(&Text::BulkResult.with(visit.language, &counts.each_ref().map(String::as_str)))
+            let result = Text::BulkResult.with(visit.language, &counts.each_ref().map(String::as_str));
+            if others == [0; 3] { good(&result) } else { partly(&result, bulk) }
+        }
+    }
+}
+
+/// A result that is not all good, with the first of what went wrong.
+fn partly(result: &str, bulk: &Bulk) -> Markup {
+    html! {
+        div.problem role="alert" {
+            p { b { (result) } }
+            ul {
+                @for failure in bulk.failures.iter().take(FAILURES_TOLD) {
+                    li {
+                        a.number href={ "/orders/" (failure.order_id) } { "#" (format::short(&failure.order_id)) }
+                        " " span lang="en" { (failure.detail) }
+                    }
+                }
+            }
         }
     }
 }
@@ -290,6 +314,7 @@ fn confirm(visit: &Visit, command: Many, bulk: &Bulk, placed_before: DateTime<Ut
     html! {
         section.panel.asks aria-labelledby="sure" {
             h2 #sure { (question.with(visit.language, &[&matched])) }
+            (which(visit))
             @if bulk.more { p { (visit.say(Text::BulkMore)) } }
             form.stacked method="post" action={ "/stuck/" (command.as_str()) } {
                 (proof(visit))
@@ -305,6 +330,24 @@ fn confirm(visit: &Visit, command: Many, bulk: &Bulk, placed_before: DateTime<Ut
                     a.plain href="/stuck" { (visit.say(Text::BulkKeep)) }
                 }
             }
+        }
+    }
+}
+
+/// Which orders the confirmation is about, as the form said.
+fn which(visit: &Visit) -> Markup {
+    let step = Step::ALL.into_iter().find(|step| visit.form.given("failing_step") == Some(step.name()));
+    let status = Status::ALL.into_iter().find(|status| visit.form.given("status") == Some(status.as_str()));
+    html! {
+        dl.facts {
+            @if let Some(step) = step {
+                dt { (visit.say(Text::FailingStep)) }
+                dd { (step.label(visit.language)) " " span.code { (step.name()) } }
+            }
+            dt { (visit.say(Text::WhichMerchant)) }
+            dd { (visit.form.given("merchant_id").unwrap_or(visit.say(Text::AllMerchants))) }
+            dt { (visit.say(Text::Status)) }
+            dd { (status.map_or(visit.say(Text::EveryStatus), |status| status.label(visit.language))) }
         }
     }
 }

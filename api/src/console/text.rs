@@ -27,6 +27,11 @@ macro_rules! texts {
 }
 
 impl Text {
+    /// What stands before and after what is filled in.
+    pub(super) fn around(self, language: Language) -> (&'static str, &'static str) {
+        self.within(language).split_once("{0}").unwrap_or((self.within(language), ""))
+    }
+
     /// The text with `values` filled in.
     pub(super) fn with(self, language: Language, values: &[&str]) -> String {
         let mut text = self.within(language).to_owned();
@@ -41,7 +46,7 @@ texts! {
     // Around every page.
     SkipToContent: "Skip to content", "본문으로 건너뛰기";
     Sections: "Sections", "메뉴";
-    Board: "Board", "주문판";
+    Board: "Board", "주문 현황판";
     MyOrders: "My orders", "내 주문";
     MyDeliveries: "Deliveries", "배송";
     Stuck: "Stuck", "막힌 주문";
@@ -52,7 +57,7 @@ texts! {
     SignIn: "Sign in", "로그인";
     SignOut: "Sign out", "로그아웃";
     OtherLanguage: "한국어", "English";
-    BackToBoard: "Back to the board", "주문판으로";
+    BackToBoard: "Back to the board", "현황판으로";
     Live: "Live", "실시간";
     NotLive: "Connection lost; trying again", "연결이 끊겨 다시 시도합니다";
 
@@ -62,7 +67,7 @@ texts! {
     ChooseRoleHint: "Local mode: jumun makes a token for whomever you choose.", "로컬 모드: 고른 역할의 토큰을 jumun이 만들어 줍니다.";
     YourName: "Your name", "이름";
     WhichMerchant: "Merchant", "판매자";
-    AsRole: "Continue as {0}", "{0}(으)로 계속";
+    AsRole: "Continue as {0}", "{0} 역할로 계속";
     PasteToken: "Sign in with a token", "토큰으로 로그인";
     Token: "Token", "토큰";
     TokenHint: "A JSON Web Token of your identity provider, or of `jumun token`.", "신원 제공자나 `jumun token`이 만든 JSON Web Token.";
@@ -92,13 +97,13 @@ texts! {
     NoOrdersMatch: "No order matches.", "맞는 주문이 없습니다.";
     SearchedSoFar: "{0} orders were searched, the newest first.", "최근 주문 {0}건에서 찾았습니다.";
     SearchOlder: "Search older orders", "이전 주문 찾기";
-    NothingToDeliver: "Nothing waits to be picked up or brought.", "가져가거나 배달할 것이 없습니다.";
+    NothingToDeliver: "Nothing to pick up or to deliver.", "가져가거나 배달할 것이 없습니다.";
     OrdersAreStuck: "{0} stuck", "막힘 {0}건";
     TimeLeft: "{0} left", "{0} 남음";
     Overdue: "due", "기한 도래";
     Ago: "{0} ago", "{0} 전";
     JustNow: "just now", "방금";
-    ItemsMore: "+{0} more", "외 {0}";
+    ItemsMore: "+{0} more", "외 {0}건";
 
     // An order.
     Order: "Order", "주문";
@@ -121,11 +126,11 @@ texts! {
     Commands: "What you can do", "할 수 있는 일";
     NothingToDo: "Nothing is asked of you now.", "지금은 하실 일이 없습니다.";
     WhyOptional: "Reason (optional)", "사유 (선택)";
-    CancelPreview: "Cancelling undoes, in this order:", "취소하면 이 순서로 되돌립니다:";
+    CancelPreview: "This undoes, in this order:", "이 순서로 되돌립니다:";
     CancelPreviewNothing: "Nothing has been done yet that would have to be undone.", "아직 되돌릴 것이 없습니다.";
     CancelPreviewUnknown: "What exactly it undoes cannot be told right now.", "무엇을 되돌리는지 지금은 알 수 없습니다.";
     CancelConfirm: "Yes, cancel the order", "네, 주문을 취소합니다";
-    CancelMoneyBack: "{0} go back to the customer", "고객에게 {0} 환불";
+    CancelMoneyBack: "{0} back to the customer", "고객에게 {0} 환불";
     UndoneIfDone: "if it has been done by then", "그때까지 진행된 경우";
     RejectConfirm: "Yes, reject the order", "네, 주문을 거절합니다";
     WaitsForGate: "Waits for: {0}", "기다리는 중: {0}";
@@ -154,7 +159,7 @@ texts! {
     Account: "Account", "계정";
     Amount: "Amount", "금액";
     NoneYet: "None yet.", "아직 없습니다.";
-    DoesNotAnswer: "The {0} context does not answer right now.", "{0} 쪽이 지금 응답하지 않습니다.";
+    DoesNotAnswer: "The {0} context does not answer right now.", "{0} 서비스가 지금 응답하지 않습니다.";
     DoesNotAnswerHint: "The order goes on as soon as it does.", "응답하는 대로 주문은 이어집니다.";
     DiagramOf: "Diagram of the lifecycle {0}; now at {1}", "{0} 주문 흐름 그림, 지금 {1}";
     DiagramOfAll: "Diagram of the lifecycle {0}", "{0} 주문 흐름 그림";
@@ -166,18 +171,19 @@ texts! {
     StuckIntroduction: "A step of these orders keeps failing. They go on by themselves as soon as the provider answers; retrying only makes the next attempt sooner.", "단계가 계속 실패하는 주문입니다. 제공자가 응답하면 저절로 이어지며, 다시 시도는 다음 시도를 앞당길 뿐입니다.";
     NothingStuck: "Nothing is stuck.", "막힌 주문이 없습니다.";
     NothingStuckDetail: "Every open order goes its way, or waits for a person.", "모든 주문이 진행 중이거나 사람을 기다립니다.";
-    GroupedFirst: "The first {0} of {1} are grouped here.", "{1}건 중 처음 {0}건을 묶어 보여 줍니다.";
+    GroupedFirst: "The newest {0} of {1} are shown here.", "{1}건 중 최근 {0}건을 보여 줍니다.";
     NoFailureTold: "The engine tells no failure.", "엔진이 알려 준 실패가 없습니다.";
+    FailingStep: "Failing step", "실패하는 단계";
     ManyAtOnce: "By merchant and status", "판매자와 상태별로";
     RetryAllHere: "Retry all {0}…", "{0}건 모두 다시 시도…";
     CancelAllHere: "Cancel all {0}…", "{0}건 모두 취소…";
     RetryAll: "Retry all…", "모두 다시 시도…";
     CancelAll: "Cancel all…", "모두 취소…";
-    BulkConfirmRetry: "{0} orders match. Retry all of them now?", "{0}건이 해당합니다. 모두 지금 다시 시도할까요?";
-    BulkConfirmCancel: "{0} orders match. Cancel all of them? What was done for them is undone.", "{0}건이 해당합니다. 모두 취소할까요? 진행된 일은 되돌립니다.";
+    BulkConfirmRetry: "Orders that match: {0}. Retry all of them now?", "{0}건이 해당합니다. 모두 지금 다시 시도할까요?";
+    BulkConfirmCancel: "Orders that match: {0}. Cancel all of them? What was done for them is undone.", "{0}건이 해당합니다. 모두 취소할까요? 진행된 일은 되돌립니다.";
     BulkMore: "There are more; this call takes the first 1,000.", "더 있습니다. 이번에는 처음 1,000건만 합니다.";
-    BulkGoRetry: "Retry {0} orders", "{0}건 다시 시도";
-    BulkGoCancel: "Cancel {0} orders", "{0}건 취소";
+    BulkGoRetry: "Yes, retry all {0}", "{0}건 다시 시도";
+    BulkGoCancel: "Yes, cancel all {0}", "{0}건 취소";
     BulkKeep: "No, go back", "아니요, 돌아가기";
     BulkResult: "Accepted {0}, not allowed {1}, failed {2}, not tried {3}.", "수락 {0}, 불가 {1}, 실패 {2}, 시도 안 함 {3}.";
     EveryStatus: "Any", "전체";
@@ -197,6 +203,8 @@ texts! {
     Reserved: "Reserved", "예약";
     Available: "Available", "판매 가능";
     NotCounted: "not counted", "세지 않음";
+    MerchantExists: "This id is taken", "이미 있는 판매자입니다";
+    MerchantExistsDetail: "Choose another one, or edit that merchant on its own page.", "다른 id를 고르거나 그 판매자의 페이지에서 고쳐 주세요.";
     AddProduct: "Add a product", "상품 추가";
     Save: "Save", "저장";
     Saved: "Saved.", "저장했습니다.";
@@ -208,7 +216,7 @@ texts! {
     Preview: "Preview", "미리 보기";
     PreviewOf: "What orders would live through", "주문이 거치게 될 길";
     PreviewGood: "No faults. Save it, and it applies to orders from then on.", "문제가 없습니다. 저장하면 이후 주문에 적용됩니다.";
-    PreviewFaulty: "Mend this first:", "먼저 고쳐 주세요:";
+    PreviewFaulty: "Please fix:", "먼저 고쳐 주세요:";
     StartFrom: "Start from", "시작점";
     GatesTable: "Whom it waits for", "기다리는 사람";
     NotANumber: "That is no number", "숫자가 아닙니다";
@@ -257,7 +265,9 @@ texts! {
     OptReceipt: "Asked; then confirmed by itself", "요청 후 자동 확인";
 
     // The dashboard.
-    SinceMidnight: "Since midnight, UTC", "UTC 자정부터";
+    SinceMidnight: "Since midnight", "자정부터";
+    SinceMidnightUtc: "Since midnight, UTC", "자정부터 (UTC)";
+    TryLifecycle: "Try out a lifecycle", "주문 흐름 시험해 보기";
     OrdersToday: "Orders", "주문";
     Revenue: "Revenue", "매출";
     Refunds: "Refunds", "환불";
@@ -322,6 +332,6 @@ mod tests {
                 assert_eq!(english.contains(place), korean.contains(place), "{text:?}");
             }
         }
-        assert_eq!(Text::GroupedFirst.with(Language::Korean, &["3", "9"]), "9건 중 처음 3건을 묶어 보여 줍니다.");
+        assert_eq!(Text::GroupedFirst.with(Language::Korean, &["3", "9"]), "9건 중 최근 3건을 보여 줍니다.");
     }
 }

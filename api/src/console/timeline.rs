@@ -30,7 +30,8 @@ pub(super) fn now(visit: &Visit, picture: &Picture, now: DateTime<Utc>) -> Marku
         @if let Some(deadline) = order.deadline {
             p.until {
                 (board::deadline(visit, order.updated_at, deadline, now))
-                span.hint { (Text::UntilDeadline.with(visit.language, &[""])) " " (format::moment(deadline, now)) }
+                @let (before, after) = Text::UntilDeadline.around(visit.language);
+                span.hint { (before) (format::moment(deadline, now)) (after) }
             }
         }
     }
@@ -114,7 +115,10 @@ fn event(visit: &Visit, picture: &Picture, event: &Event, first: bool, now: Date
                     @if let Some(subject) = &by.subject { " " (subject) }
                 }
                 @match (state, recorded.and_then(|recorded| recorded.undone_at)) {
-                    (Some(StepState::Undone), Some(at)) => { " · " (Text::UndoneAt.with(language, &[""])) " " (format::moment(at, now)) }
+                    (Some(StepState::Undone), Some(at)) => {
+                        @let (before, after) = Text::UndoneAt.around(language);
+                        " · " (before) (format::moment(at, now)) (after)
+                    }
                     (Some(StepState::Undone), None) => { " · " (visit.say(Text::Undone)) }
                     (Some(StepState::Refused), _) => { " · " (visit.say(Text::Refused)) }
                     _ => {}

@@ -330,6 +330,14 @@ pub(super) struct Bulk {
     pub more: bool,
     #[serde(default)]
     pub outcomes: Option<Outcomes>,
+    pub failures: Vec<Failure>,
+}
+
+/// An order that did not take a command to many.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Failure {
+    pub order_id: String,
+    pub detail: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

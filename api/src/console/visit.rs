@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use chrono::TimeDelta;
 use percent_encoding::percent_decode_str;
-use poem::http::{HeaderMap, Method, header};
+use poem::http::{HeaderMap, HeaderValue, Method, header};
 use poem::web::Form;
 use poem::{FromRequest, Request};
 use workflows::order::Language;
@@ -13,6 +14,9 @@ use super::session::{self, Session};
 use super::text::Text;
 use crate::headers::AcceptLanguage;
 use crate::value::Value;
+
+/// In minutes: of the Line Islands.
+const FURTHEST_OFFSET: i64 = 14 * 60;
 
 /// What a form or a query says: names and values, in their order.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +54,8 @@ pub(super) struct Visit {
     pub form: Fields,
     pub language: Language,
     pub session: Option<Session>,
+    /// How far the clocks of whoever asks are ahead of UTC.
+    pub offset: TimeDelta,
     /// Whether it came by TLS.
     pub secure: bool,
     /// Whether a form of it comes from a page of ours, as far as the browser says.
@@ -75,12 +81,13 @@ impl Visit {
             form: form.map(|Form(fields)| Fields(fields)).unwrap_or_default(),
             language: language(&request),
             session: request.extensions().get::<Session>().cloned(),
+            offset: offset(&request),
             secure: session::is_secure(&request),
             from_here: session::is_from_here(&request),
             of_this_machine: session::is_of_this_machine(
                 request.remote_addr().as_socket_addr().map(SocketAddr::ip),
                 request.header(header::HOST.as_str()).unwrap_or_default(),
-            ),
+            ) && !session::is_forwarded(&request),
             part: request.header("hx-target").map(str::to_owned),
             headers: request.headers().clone(),
         }
@@ -96,10 +103,11 @@ impl Visit {
             form: Fields::default(),
             language: language(request),
             session: None,
+            offset: TimeDelta::zero(),
             secure: false,
             from_here: false,
             of_this_machine: false,
-            part: None,
+            part: request.header("hx-target").map(str::to_owned),
             headers: HeaderMap::new(),
         }
     }
@@ -130,12 +138,24 @@ impl Visit {
         self.part.as_deref() == Some(part)
     }
 
+    /// Whether a part of a page is asked for, by a script of ours.
+    pub(super) fn wants_a_part(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// Where it came from, if from a page of this console.
     pub(super) fn came_from(&self) -> Option<&str> {
-        let referrer = self.headers.get(header::REFERER)?.to_str().ok()?;
-        let (_, rest) = referrer.split_once("://")?;
-        Some(session::local(&rest[rest.find('/')?..]))
+        let text = |name| self.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let (_, rest) = text(header::REFERER)?.split_once("://")?;
+        let (authority, _) = rest.split_once('/')?;
+        (text(header::HOST) == Some(authority)).then(|| session::local(&rest[authority.len()..]))
     }
+}
+
+/// What the browser has told of its clock, if it is one that there can be.
+fn offset(request: &Request) -> TimeDelta {
+    let minutes = session::cookie(request, session::OFFSET_COOKIE).and_then(|minutes| minutes.parse::<i64>().ok());
+    TimeDelta::minutes(minutes.filter(|minutes| minutes.abs() <= FURTHEST_OFFSET).unwrap_or(0))
 }
 
 /// The language that was chosen, or else the one that the browser prefers.

@@ -126,8 +126,12 @@ impl Mint {
     }
 }
 
-/// Mints tokens for people at this machine who choose a role in the console, unless somebody else issues them.
+/// Mints tokens for people at this machine who choose a role in the console: where the key is jumun's own, and nobody else
+/// issues tokens.
 pub fn console_mint(settings: &AccessSettings, data_dir: &Path) -> Result<Option<api::Mint>, AccessError> {
+    if settings.key.is_some() {
+        return Ok(None);
+    }
     match Mint::open(settings, data_dir) {
         Ok(mint) => Ok(Some(Arc::new(move |principal| mint.token(principal, CONSOLE_SESSION)))),
         Err(AccessError::Published(_)) => Ok(None),

@@ -180,7 +180,9 @@ pub async fn start(
     let (api_address, worker_address) = (api_listener.local_addr()?, worker_listener.local_addr()?);
     let payment_store = payment_store(&configuration)?;
     let access = access::access(&configuration.access, dir.path())?;
-    let mint = access::console_mint(&configuration.access, dir.path())?;
+    // An engine that others run means more than one machine, whose people are signed in by tokens.
+    let mint =
+        if configuration.engine.is_some() { None } else { access::console_mint(&configuration.access, dir.path())? };
 
     let mut engine = Engines::start(settings, &configuration, dir).await?;
     let urls = Urls { api: listen::url(api_address), worker: listen::url(worker_address) };

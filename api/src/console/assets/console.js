@@ -56,13 +56,37 @@
     beforeNodeMorphed: (before, after) => {
       if (before.tagName === "TIME") return before.dateTime !== after.dateTime;
       // What was typed stays.
-      const typed = before.matches?.("input:not([type=hidden]), textarea") && before.value !== before.defaultValue;
+      const typed = before.matches?.("input:not([type=hidden]), textarea");
       return !(typed && before.value !== after.value);
     },
   });
 
-  document.addEventListener("htmx:sseOpen", () => live(false));
-  document.addEventListener("htmx:sseError", () => live(true));
+  // A page that can be seen hears when what it shows has changed. One that cannot be seen holds no connection, of which a
+  // browser has few for each host, and catches up when it is looked at again: the first message always comes at once.
+  const watching = document.querySelector("[data-live]");
+  let source = null;
+  const rest = () => {
+    source?.close();
+    source = null;
+  };
+  const listen = () => {
+    if (!watching || source || document.hidden) return;
+    source = new EventSource(watching.dataset.live);
+    source.addEventListener("open", () => live(false));
+    source.addEventListener("changed", () => htmx.trigger(watching, "changed"));
+    source.addEventListener("error", () => {
+      live(true);
+      if (source?.readyState !== EventSource.CLOSED) return;
+      rest();
+      setTimeout(listen, 2000);
+    });
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? rest() : listen()));
+  listen();
+
+  // The day begins where people are, and not where the server is.
+  document.cookie = `jumun_offset=${-new Date().getTimezoneOffset()}; Path=/; Max-Age=31536000; SameSite=Lax`;
+
   document.addEventListener("htmx:afterSettle", times);
   times();
   setInterval(times, 1000);
