@@ -36,7 +36,7 @@ pub use orders::rebuild;
 pub use payment::postgres::PostgresError;
 pub use payment::vault::{CardKeys, NotACardKey};
 pub use setup::{NotificationSettings, Setup, Template, TemplateSettings};
-pub use store::{Store, StoreError, StoreFailure};
+pub use store::{Login, NAMESPACE, Store, StoreError, StoreFailure, Within};
 
 use provider::Remotes;
 

@@ -9,6 +9,7 @@ use rand::Rng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use surrealdb::engine::any::Any;
+use surrealdb::opt::auth::{Namespace, Root};
 use surrealdb::types::{Error, QueryError};
 use surrealdb::{IndexedResults, Surreal};
 use tokio::sync::watch;
@@ -16,7 +17,12 @@ use tracing::error;
 
 use workflows::ProviderError;
 
-const NAMESPACE: &str = "jumun";
+/// Where everything is, unless a server has another place for it.
+pub const NAMESPACE: &str = "jumun";
+/// How long a server may take to answer whoever comes.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a server may take for one run of statements.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Conflicting writers each get through within a few tries; this many means that something else is wrong.
 const MAX_CONFLICTS: u32 = 200;
 
@@ -34,6 +40,8 @@ pub enum StoreError {
     Unreadable(#[from] serde_json::Error),
     #[error("write conflicts without end")]
     Conflicts,
+    #[error("the store's server is not reached")]
+    Unreachable,
     /// It could not write once, and is not asked again until it is opened anew.
     #[error("the store could not write and has to be opened again: {0}")]
     Broken(String),
@@ -54,6 +62,29 @@ impl From<Error> for StoreError {
 impl From<StoreError> for ProviderError {
     fn from(error: StoreError) -> Self {
         Self::unavailable(error)
+    }
+}
+
+/// Who asks a SurrealDB server.
+#[derive(Clone)]
+pub struct Login {
+    pub username: String,
+    pub password: String,
+    pub within: Within,
+}
+
+/// Where a user of a SurrealDB server is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// Of the whole server.
+    Server,
+    /// Of the namespace alone, which is enough where it is defined.
+    Namespace,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("username", &self.username).field("within", &self.within).finish_non_exhaustive()
     }
 }
 
@@ -121,6 +152,7 @@ impl StoreFailure {
 #[derive(Clone)]
 pub struct Store {
     connection: Session,
+    namespace: String,
     failure: StoreFailure,
 }
 
@@ -138,11 +170,36 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(url: &str, failure: StoreFailure) -> Result<Self, StoreError> {
+        let namespace = NAMESPACE.to_owned();
         #[cfg(feature = "embedded")]
         if url.starts_with("surrealkv://") {
-            return Ok(Self { connection: Session::Embedded(embedded::open(url).await?), failure });
+            return Ok(Self { connection: Session::Embedded(embedded::open(url).await?), namespace, failure });
         }
-        Ok(Self { connection: Session::Other(surrealdb::engine::any::connect(url).await?), failure })
+        Ok(Self { connection: Session::Other(surrealdb::engine::any::connect(url).await?), namespace, failure })
+    }
+
+    /// Connects to a SurrealDB server at `url` (`ws://HOST:PORT` or `wss://…`), and signs in there. A connection that is lost
+    /// is made again, for as long as this lives; what was asked meanwhile fails, and may be asked again.
+    ///
+    /// # Errors
+    /// Where the server is not reached within 10 s, or lets nobody in by that name.
+    pub async fn connect(url: &str, namespace: &str, login: Option<&Login>) -> Result<Self, StoreError> {
+        let connecting = async {
+            let server = surrealdb::engine::any::connect(url).await?;
+            if let Some(Login { username, password, within }) = login {
+                let (username, password) = (username.clone(), password.clone());
+                match within {
+                    Within::Server => drop(server.signin(Root { username, password }).await?),
+                    Within::Namespace => {
+                        let namespace = namespace.to_owned();
+                        drop(server.signin(Namespace { namespace, username, password }).await?);
+                    }
+                }
+            }
+            Ok::<_, StoreError>(server)
+        };
+        let server = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| StoreError::Unreachable)??;
+        Ok(Self { connection: Session::Other(server), namespace: namespace.to_owned(), failure: StoreFailure::default() })
     }
 
     /// Whether it could not write.
@@ -157,7 +214,7 @@ impl Store {
     /// Where the store refuses the session.
     pub async fn database(&self, name: &str) -> Result<Database, StoreError> {
         let session = self.connection.clone();
-        on!(&session, connection => connection.use_ns(NAMESPACE).use_db(name).await)?;
+        on!(&session, connection => connection.use_ns(&*self.namespace).use_db(name).await)?;
         Ok(Database { session, failure: self.failure.clone() })
     }
 }
@@ -179,7 +236,12 @@ impl Database {
     pub async fn run(&self, statements: &str, variables: &Value) -> Result<Answers, StoreError> {
         for conflicts in 0..MAX_CONFLICTS {
             self.failure.check()?;
-            match self.answer(statements, variables).await.and_then(first_cause) {
+            let answer = self.answer(statements, variables);
+            let answer = match self.is_on_disk() {
+                true => answer.await,
+                false => tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| StoreError::Unreachable)?,
+            };
+            match answer.and_then(first_cause) {
                 // Nobody is told of a write that may have come behind one that failed.
                 Ok(answers) => return self.failure.check().map(|()| Answers(answers)),
                 Err(error) if is_conflict(&error) => {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use workflows::OrderId;
 use workflows::order::OrderBook;
@@ -22,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct HealthApi {
     pub orders: Arc<dyn OrderBook>,
     pub engine: Engine,
+    pub stopping: CancellationToken,
 }
 
 refusals! {
@@ -57,6 +59,9 @@ impl HealthApi {
     /// Orders can be read and the engine takes requests.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
     async fn readyz(&self) -> Result<Json<Health>, Refused<Readiness>> {
+        if self.stopping.is_cancelled() {
+            return Err(Problem::new(Kind::NotReady, "This instance is on its way out.").into());
+        }
         let nobody = OrderId::from_bits(0);
         let (orders, engine) = tokio::join!(
             timeout(PATIENCE, ask("orders.read", self.orders.order(&nobody))),

@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use poem::endpoint::BoxEndpoint;
+use tokio_util::sync::CancellationToken;
 use workflows::audit::Audit;
 use workflows::delivery::Deliveries;
 use workflows::merchant::Merchants;
@@ -104,6 +105,8 @@ pub struct Deps {
     pub metrics: Metrics,
     /// Local mode only: without it `/v1/sandbox` does not exist, nor does the document mention it.
     pub sandbox: Option<Arc<dyn Sandbox>>,
+    /// Cancelled once this instance is on its way out: it is not ready any more, though it still answers.
+    pub stopping: CancellationToken,
     /// Local mode only: without it nobody signs in to the console but with a token that they have.
     pub mint: Option<Mint>,
 }
@@ -159,6 +162,7 @@ pub fn openapi(local: bool) -> String {
 fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
     let Deps {
         orders,
+        stopping,
         merchants,
         payments,
         vault,
@@ -211,7 +215,7 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         DashboardApi { orders: orders.clone(), stuck_after, breaker: pressure.breaker.clone() },
         LedgerApi { orders: orders.clone(), payments },
         DeploymentsApi { engine: engine.clone() },
-        HealthApi { orders, engine },
+        HealthApi { orders, engine, stopping },
         MetricsApi { metrics, pressure },
     )
 }

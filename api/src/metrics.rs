@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, Prometheu
 use poem::{Endpoint, Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::payload::PlainText;
+use tracing::warn;
 
 use crate::framework;
 use crate::operations::Operations;
@@ -34,13 +35,34 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS_SECONDS).expect("there are buckets");
         let recorder = Arc::new(builder.build_recorder());
         let metrics = Self { handle: recorder.handle(), recorder };
-        metrics.within(describe);
+        metrics.within(|| {
+            describe();
+            workflows::describe_measures();
+        });
         metrics
     }
 
     /// Has what `measure` measures counted here. It is no global state, so that tests do not see each other's.
     pub fn within<T>(&self, measure: impl FnOnce() -> T) -> T {
         metrics::with_local_recorder(&*self.recorder, measure)
+    }
+
+    /// The same of a whole process, and for all of it: what the workflows measure is counted here, too.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let metrics = Self::new();
+        // Somebody was first, in a test that starts two.
+        if metrics::set_global_recorder(metrics.recorder.clone()).is_err() {
+            warn!("another recorder counts what the workflows measure");
+        }
+        metrics
+    }
+
+    /// All of it in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.handle.run_upkeep();
+        self.handle.render()
     }
 
     /// Sums up what histograms were told since. Without it they grow until somebody looks.

@@ -15,6 +15,7 @@ use poem::web::{Data, Json, Path};
 use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, patch, post};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use workflows::audit::AuditEntry;
 use workflows::merchant::Merchant;
 use workflows::notification::{Message, Notification, Webhook};
@@ -207,6 +208,7 @@ pub(crate) fn deps(state: &Arc<State>, engine_url: &str) -> Deps {
         limits: unlimited(),
         metrics: Metrics::new(),
         sandbox: Some(state.clone()),
+        stopping: CancellationToken::new(),
         mint: Some(Arc::new(|principal| key().mint(principal, ISSUER, AUDIENCE, 0, 4_102_444_800))),
     }
 }

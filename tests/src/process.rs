@@ -85,6 +85,20 @@ pub(crate) fn child(parent: u32, name: &str) -> Option<u32> {
     })
 }
 
+/// The store that the processes share, if `JUMUN_TEST_STORE` names a SurrealDB server: each system has a namespace of its own
+/// there, by the name of its data directory. Without it each has the embedded store.
+fn store(arguments: &[String]) -> Vec<(String, String)> {
+    let Ok(url) = std::env::var("JUMUN_TEST_STORE") else { return Vec::new() };
+    let dir = arguments.iter().skip_while(|argument| *argument != "--data-dir").nth(1);
+    let namespace = match dir {
+        Some(dir) => dir.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect(),
+        None => format!("ephemeral_{:032x}", rand::random::<u128>()),
+    };
+    [("URL", url), ("USERNAME", "root".to_owned()), ("PASSWORD", "root".to_owned()), ("NAMESPACE", namespace)]
+        .map(|(key, value)| (format!("JUMUN_STORE__{key}"), value))
+        .into()
+}
+
 /// A running process. It stops when this is dropped, or when the test process ends.
 pub(crate) struct Process(Mutex<Child>);
 
@@ -125,6 +139,7 @@ impl Process {
 
     fn start_blocking<T: DeserializeOwned>(mut command: Command, arguments: &[String]) -> (Self, T) {
         let mut child = command
+            .envs(store(arguments))
             .args(arguments)
             .args(["--json", "--until-stdin-closes"])
             .stdin(Stdio::piped())

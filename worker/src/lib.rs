@@ -4,6 +4,7 @@
 mod admin;
 mod deployments;
 mod identity;
+mod management;
 mod register;
 mod serve;
 
@@ -15,6 +16,7 @@ use workflows::order::{Ports, workflow::OrderWorkflow};
 pub use admin::AdminError;
 pub use deployments::{Deployment, DeploymentId, Deployments, MoveError, NotADeploymentId, RemoveError};
 pub use identity::{IdentityKey, NotAnIdentityKey};
+pub use management::Management;
 pub use register::register;
 pub use serve::serve;
 

@@ -7,6 +7,7 @@ use futures::FutureExt;
 use restate_sdk::prelude::*;
 use tracing::error;
 
+use crate::measures::{Ended, InFlight};
 use crate::{ProviderError, Step, StepPolicy};
 
 /// Why an attempt brought no answer.
@@ -32,20 +33,24 @@ pub(crate) async fn attempt<T>(
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Failed> {
     let again = |why| Failed { why, terminal: false };
-    match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
-        Err(_) => Err(again(format!("no answer within {} ms", timeout.as_millis()))),
+    let measured = InFlight::begin(step);
+    let (ended, outcome) = match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
+        Err(_) => (Ended::TimedOut, Err(again(format!("no answer within {} ms", timeout.as_millis())))),
         Ok(Err(panic)) => {
             let what = panic_message(panic.as_ref());
             error!(step = step.name(), panic = what, "step panicked");
-            Err(again(format!("panicked: {what}")))
+            (Ended::Failed, Err(again(format!("panicked: {what}"))))
         }
-        Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Ok(answer))) => (Ended::Done, Ok(answer)),
         Ok(Ok(Err(ProviderError::Impossible(cause)))) => {
             error!(step = step.name(), %cause, "step is impossible");
-            Err(Failed { why: format!("impossible: {cause}"), terminal: step.may_be_impossible() })
+            let failed = Failed { why: format!("impossible: {cause}"), terminal: step.may_be_impossible() };
+            (Ended::Impossible, Err(failed))
         }
-        Ok(Ok(Err(unavailable))) => Err(again(unavailable.to_string())),
-    }
+        Ok(Ok(Err(unavailable))) => (Ended::Failed, Err(again(unavailable.to_string()))),
+    };
+    measured.end(ended);
+    outcome
 }
 
 /// The policy as the engine has it.

@@ -7,6 +7,7 @@ mod durable;
 mod ids;
 pub mod kitchen;
 pub mod lifecycle;
+mod measures;
 pub mod merchant;
 mod money;
 pub mod notification;
@@ -24,6 +25,7 @@ pub use ids::{
     WebhookName,
 };
 pub use lifecycle::Lifecycle;
+pub use measures::describe as describe_measures;
 pub use money::{Currency, Money};
 pub use order::{Command, Gate, Order, Role, Status};
 pub use payment::{PaymentMethod, PaymentState};

@@ -65,6 +65,11 @@ pub fn access(settings: &AccessSettings, data_dir: &Path) -> Result<Access, Acce
     Ok(Access::new(key, settings.issuer.clone(), settings.audience.clone())?)
 }
 
+/// Reads tokens as the configuration says, which has to name a key: several processes share no data directory.
+pub fn shared(settings: &AccessSettings) -> Result<Access, AccessError> {
+    access(settings, Path::new(""))
+}
+
 /// The local key of a data directory that this process has locked.
 fn make_local_key(data_dir: &Path) -> Result<TokenKey, AccessError> {
     let path = data_dir.join(LOCAL_KEY);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use activities::{CardKeys, NotificationSettings, Template, TemplateSettings};
+use activities::{CardKeys, Login, NAMESPACE, NotificationSettings, Store, StoreError, Template, TemplateSettings, Within};
 use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
 use worker::IdentityKey;
@@ -52,6 +52,18 @@ pub struct Configuration {
     pub identity_keys: Vec<IdentityKey>,
     /// An engine that runs already. Absent: jumun starts one of its own.
     pub engine: Option<ExistingEngine>,
+    /// A store that runs already. Absent: the embedded one, in the data directory.
+    pub store: Option<ExistingStore>,
+}
+
+/// A SurrealDB server that others start and stop.
+#[derive(Clone, Debug)]
+pub struct ExistingStore {
+    pub url: StoreUrl,
+    /// Under which name everything of this jumun's is.
+    pub namespace: String,
+    /// Absent: it lets everybody in.
+    pub login: Option<Login>,
 }
 
 /// Where an engine is that others start and stop: each of its nodes, or whatever stands before them.
@@ -114,6 +126,7 @@ impl Configuration {
             access: access(&mut reader),
             identity_keys: reader.list("worker.identity_keys", |text| Ok(text.parse()?)).unwrap_or_default(),
             engine: engine(&mut reader),
+            store: store(&mut reader),
         };
         let faults = reader.close();
         if faults.is_empty() { Ok(configuration) } else { Err(InvalidConfiguration(faults)) }
@@ -161,6 +174,45 @@ fn engine(reader: &mut Reader) -> Option<ExistingEngine> {
     }
     let [ingress, admin] = ADDRESSES.map(|name| reader.require_list(name, |text| Ok(text.parse()?)));
     Some(ExistingEngine { ingress: ingress?, admin: admin? })
+}
+
+fn store(reader: &mut Reader) -> Option<ExistingStore> {
+    const PARTS: [&str; 4] = ["store.url", "store.username", "store.password", "store.password_file"];
+    if !PARTS.iter().any(|name| reader.has(name)) {
+        return None;
+    }
+    let url = reader.require("store.url", server_url);
+    let within = reader.read("store.within", within).unwrap_or(Within::Server);
+    let namespace = reader.read("store.namespace", present).unwrap_or_else(|| NAMESPACE.to_owned());
+    if !reader.has("store.username") {
+        return Some(ExistingStore { url: url?, namespace, login: None });
+    }
+    let username = reader.require("store.username", present);
+    let password = reader.require_secret("store.password", present);
+    Some(ExistingStore { url: url?, namespace, login: Some(Login { username: username?, password: password?, within }) })
+}
+
+impl ExistingStore {
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect(&self) -> Result<Store, StoreError> {
+        Store::connect(self.url.address(), &self.namespace, self.login.as_ref()).await
+    }
+}
+
+fn server_url(text: &str) -> Result<StoreUrl, Wrong> {
+    let url: StoreUrl = text.parse()?;
+    if url.is_server() { Ok(url) } else { Err(Wrong::NotAServer) }
+}
+
+fn within(text: &str) -> Result<Within, Wrong> {
+    match text {
+        "server" => Ok(Within::Server),
+        "namespace" => Ok(Within::Namespace),
+        _ => Err(Wrong::Within),
+    }
 }
 
 fn notifications(reader: &mut Reader) -> NotificationSettings {

@@ -2,6 +2,7 @@
 //! no rules of its own. The binary is only a call of [`main`].
 
 mod access;
+mod apart;
 mod archive;
 mod backup;
 mod config;
@@ -43,6 +44,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::{AccessError, Mint};
 use crate::config::Configuration;
+use apart::ApartError;
 use backup::{BackupError, BackupSettings, RestoreSettings};
 use data_dir::DataDir;
 use demo::DemoError;
@@ -116,6 +118,12 @@ enum Command {
     /// Run everything on this machine: engine, store, worker, providers and API (the default)
     #[command(after_help = EXIT_CODES)]
     Local(Box<Settings>),
+    /// Serve the API alone, as many of them as it takes, over a store and an engine that run already
+    #[command(after_help = EXIT_CODES)]
+    Api(Box<apart::ApiSettings>),
+    /// Serve the engine alone: a worker, as many of them as it takes, over a store that runs already
+    #[command(after_help = EXIT_CODES)]
+    Worker(Box<apart::WorkerSettings>),
     /// Run one context's built-in provider as a process of its own
     #[command(after_help = EXIT_CODES)]
     Provider(Box<provider::Settings>),
@@ -157,6 +165,8 @@ enum Failure {
     #[error(transparent)]
     Local(#[from] LocalError),
     #[error(transparent)]
+    Apart(#[from] ApartError),
+    #[error(transparent)]
     Provide(#[from] ProvideError),
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -180,6 +190,7 @@ impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Local(error) => error.exit_code(),
+            Self::Apart(error) => error.exit_code(),
             Self::Provide(error) => error.exit_code(),
             Self::Access(error) => error.exit_code(),
             Self::Doctor(error) => error.exit_code(),
@@ -205,6 +216,8 @@ pub fn main_wrapped(wrap: Wrap) -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command.unwrap_or(Command::Local(Box::new(cli.local))) {
         Command::Local(settings) => run_local(&settings, wrap),
+        Command::Api(settings) => run_api(&settings),
+        Command::Worker(settings) => run_worker(&settings),
         Command::Provider(settings) => run_provider(&settings),
         Command::Demo(settings) => run_demo(&settings),
         Command::Token(settings) => token(&settings),
@@ -234,6 +247,18 @@ fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
     // The store's own threads let go of their files before the directory is given up.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     Ok(outcome?)
+}
+
+fn run_api(settings: &apart::ApiSettings) -> Result<(), Failure> {
+    start_logging(&settings.common.log);
+    let configuration = settings.common.configuration().map_err(ApartError::from)?;
+    Ok(Runtime::new()?.block_on(apart::run_api(settings, configuration))?)
+}
+
+fn run_worker(settings: &apart::WorkerSettings) -> Result<(), Failure> {
+    start_logging(&settings.common.log);
+    let configuration = settings.common.configuration().map_err(ApartError::from)?;
+    Ok(Runtime::new()?.block_on(apart::run_worker(settings, configuration))?)
 }
 
 fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {

@@ -20,6 +20,7 @@ pub enum Listener {
     EngineIngress,
     EngineAdmin,
     EngineNode,
+    Management,
     Provider(Context),
 }
 
@@ -35,6 +36,7 @@ impl Listener {
             Self::EngineIngress => "the engine's ingress",
             Self::EngineAdmin => "the engine's admin API and UI",
             Self::EngineNode => "the engine's node port",
+            Self::Management => "the worker's management port",
             Self::Provider(_) => "the provider",
         }
     }
@@ -46,6 +48,7 @@ impl Listener {
             Self::EngineIngress => "engine-ingress-listen",
             Self::EngineAdmin => "engine-admin-listen",
             Self::EngineNode => "engine-node-listen",
+            Self::Management => "management-listen",
             Self::Provider(_) => "listen",
         }
     }
@@ -57,6 +60,7 @@ impl Listener {
             Self::EngineIngress => "JUMUN_ENGINE_INGRESS_LISTEN",
             Self::EngineAdmin => "JUMUN_ENGINE_ADMIN_LISTEN",
             Self::EngineNode => "JUMUN_ENGINE_NODE_LISTEN",
+            Self::Management => "JUMUN_MANAGEMENT_LISTEN",
             Self::Provider(_) => "JUMUN_PROVIDER_LISTEN",
         }
     }
@@ -68,6 +72,7 @@ impl Listener {
             Self::EngineIngress => 8080,
             Self::EngineAdmin => 9070,
             Self::EngineNode => 5122,
+            Self::Management => 9081,
             Self::Provider(Context::Payment) => 9101,
             Self::Provider(Context::Stock) => 9102,
             Self::Provider(Context::Delivery) => 9103,

@@ -215,8 +215,9 @@ pub async fn start(
         access: Arc::new(access),
         stuck_after,
         limits,
-        metrics: api::Metrics::new(),
+        metrics: api::Metrics::of_process(),
         sandbox: Some(activities.sandbox),
+        stopping: CancellationToken::new(),
         mint,
     };
     let api = Serving::start(|stop| async move {
@@ -242,10 +243,13 @@ async fn open(
     payment_store: Option<&OccupiedStore>,
     configuration: Configuration,
 ) -> Result<Activities, LocalError> {
-    let Configuration { providers, notifications, card_keys, .. } = configuration;
+    let Configuration { providers, notifications, card_keys, store, .. } = configuration;
     let setup = Setup {
         card_keys: card_keys.map_or_else(|| dir.card_keys(), Ok)?,
-        store: Store::open_with(&dir.store_url()?, failure).await?,
+        store: match store {
+            Some(server) => server.connect().await?,
+            None => Store::open_with(&dir.store_url()?, failure).await?,
+        },
         payment_store: payment_store.map(|store| store.address().to_owned()),
         remote: providers.into_iter().map(|(context, url)| (context, url.to_string())).collect(),
         notifications,
@@ -348,13 +352,13 @@ impl Running {
 }
 
 /// A listener at work.
-struct Serving {
+pub struct Serving {
     stop: CancellationToken,
     ended: CancellationToken,
 }
 
 impl Serving {
-    fn start<F>(serve: impl FnOnce(CancellationToken) -> F) -> Self
+    pub fn start<F>(serve: impl FnOnce(CancellationToken) -> F) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -369,7 +373,13 @@ impl Serving {
         Self { stop, ended }
     }
 
-    async fn stop(self) {
+    /// Returns when it has ended, for whatever reason.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub async fn stop(self) {
         self.stop.cancel();
         self.ended.cancelled().await;
     }

@@ -76,6 +76,31 @@ Stop with Ctrl-C.
     )
 }
 
+/// Where a part of jumun is that runs alone. With `--json` this is the line on standard output.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartReady {
+    pub part: &'static str,
+    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub management: Option<String>,
+    pub pid: u32,
+}
+
+/// One line of JSON, or two for a person.
+pub fn part_ready(ready: &PartReady, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, ready)?;
+        writeln!(out)?;
+    } else {
+        writeln!(out, "jumun's {} is running at {}", ready.part, ready.url)?;
+        if let Some(management) = &ready.management {
+            writeln!(out, "probes and metrics are at {management}")?;
+        }
+    }
+    out.flush()
+}
+
 /// Where a provider is, once it serves. With `--json` this is the line on standard output.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProviderReady {

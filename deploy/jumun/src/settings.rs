@@ -100,7 +100,7 @@ pub struct Settings {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum NotAProvider {
+pub(crate) enum NotAProvider {
     #[error("expected CONTEXT=URL, like payment=http://127.0.0.1:9101")]
     NoUrl,
     #[error("expected one of {} before the =", Context::ALL.map(Context::as_str).join(", "))]
@@ -109,7 +109,7 @@ enum NotAProvider {
     Url(#[from] NotAnHttpUrl),
 }
 
-fn remote_provider(text: &str) -> Result<(Context, HttpUrl), NotAProvider> {
+pub(crate) fn remote_provider(text: &str) -> Result<(Context, HttpUrl), NotAProvider> {
     let (name, url) = text.split_once('=').ok_or(NotAProvider::NoUrl)?;
     let context = Context::ALL.into_iter().find(|context| context.as_str() == name);
     Ok((context.ok_or(NotAProvider::NoContext)?, url.parse()?))
@@ -149,7 +149,7 @@ impl Settings {
             Listener::EngineIngress => self.engine_ingress_listen,
             Listener::EngineAdmin => self.engine_admin_listen,
             Listener::EngineNode => self.engine_node_listen,
-            Listener::Provider(_) => None,
+            Listener::Management | Listener::Provider(_) => None,
         };
         wanted.unwrap_or_else(|| listener.default_address(self.ephemeral))
     }

@@ -45,6 +45,16 @@ impl StoreUrl {
         self.parts().0 == EMBEDDED
     }
 
+    /// Whether it is a SurrealDB server to which a connection is kept.
+    pub fn is_server(&self) -> bool {
+        matches!(self.parts().0, "ws" | "wss")
+    }
+
+    /// The whole address.
+    pub fn address(&self) -> &str {
+        &self.0
+    }
+
     fn parts(&self) -> (&str, &str) {
         self.0.split_once("://").expect("it was read with a scheme")
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use activities::{Activities, CardKeys, Modes, NotificationSettings, Store};
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use workflows::Step;
 use workflows::order::Ports;
 use workflows::payment::Vault;
@@ -80,6 +81,7 @@ impl Jumun {
             limits: unlimited(),
             metrics: api::Metrics::new(),
             sandbox: Some(activities.sandbox),
+            stopping: CancellationToken::new(),
             mint: None,
         };
         tokio::spawn(api::serve(api_listener, deps, std::future::pending(), Duration::ZERO));

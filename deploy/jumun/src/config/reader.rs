@@ -47,6 +47,10 @@ pub enum Wrong {
     Url(#[from] NotAnHttpUrl),
     #[error(transparent)]
     Store(#[from] NotAStoreUrl),
+    #[error("expected the URL of a SurrealDB server: ws://HOST:PORT or wss://HOST")]
+    NotAServer,
+    #[error("expected server or namespace")]
+    Within,
     #[error(transparent)]
     IdentityKey(#[from] NotAnIdentityKey),
     #[error(transparent)]
