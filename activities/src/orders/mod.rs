@@ -271,11 +271,13 @@ impl OrderBook for Orders {
         let now = self.now();
         let why: String = why.chars().take(LONGEST_WHY).collect();
         let variables = json!({ "id": id, "step": step, "at": now, "since": padded(now), "why": why });
+        let _turn = self.writer.beside().await;
         self.database.run(NOTE_FAILURE, &variables).await?;
         Ok(())
     }
 
     async fn forget_failures(&self, id: &OrderId) -> Result<(), ProviderError> {
+        let _turn = self.writer.beside().await;
         self.database.run(FORGET_FAILURES, &json!({ "id": id })).await?;
         Ok(())
     }

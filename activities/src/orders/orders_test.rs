@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DurationRound, TimeDelta};
 use rand::rngs::StdRng;
@@ -475,4 +476,39 @@ async fn the_dashboard_is_what_a_recount_finds() {
     }
     let everything = recount(&book, None, whole_hour).await;
     assert!(everything.hours.iter().any(|hour| hour.refunds > 0) && everything.deliveries.len() > 4, "{everything:?}");
+}
+
+/// Steps that fail are noted in the rows that appends write. Many appends that are written together would conflict with the
+/// notes again and again, were they not written in turn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_appends_get_through_while_failures_are_noted() {
+    let book = Arc::new(book().await);
+    let mut orders = Vec::new();
+    for n in 0..64 {
+        orders.push(place(&book, n, &format!("m{n}")).await);
+    }
+    let mut noting = JoinSet::new();
+    for chunk in orders.chunks(4).map(<[Order]>::to_vec) {
+        let book = book.clone();
+        noting.spawn(async move {
+            loop {
+                for order in &chunk {
+                    let _ = book.note_failure(&order.id, Step::PaymentCharge, "no answer").await;
+                }
+            }
+        });
+    }
+    let mut paying = JoinSet::new();
+    for order in orders {
+        let book = book.clone();
+        paying.spawn(async move {
+            let facts = [Fact::PaymentApproved { payment_id: order.id.payment() }];
+            let entry =
+                Entry { order_id: &order.id, step: Step::PaymentCharge, before: Some(&order), by: None, facts: &facts };
+            // As the engine asks again.
+            while book.record(entry.clone()).await.is_err() {}
+        });
+    }
+    let all = async { while paying.join_next().await.is_some() {} };
+    tokio::time::timeout(Duration::from_mins(2), all).await.expect("all of them, in the end");
 }

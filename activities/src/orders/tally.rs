@@ -146,16 +146,17 @@ impl Changes {
                 variables[name] = json!([merchant_id, currency]);
             }
         }
-        for (n, ((hour, merchant_id, currency), taken)) in self.takings.iter().enumerate() {
-            let name = format!("taken_{n}");
-            let sums = taken.parts().map(|(part, count)| format!("{part} += {count}")).join(", ");
+        if !self.takings.is_empty() {
+            // One statement for all of them: to read a statement takes longer than to run it.
+            let sums = parts_of_takings().map(|part| format!("{part} += $taken.sums.{part}")).join(", ");
             write!(
                 statements,
-                "UPSERT type::record('takings', ${name}) SET hour = ${name}[0], merchant_id = ${name}[1], \
-                 currency = ${name}[2], {sums} RETURN NONE; "
+                "FOR $taken IN $takings {{ UPSERT type::record('takings', $taken.id) SET hour = $taken.id[0], \
+                 merchant_id = $taken.id[1], currency = $taken.id[2], {sums} RETURN NONE; }}; "
             )
             .expect("a string takes everything");
-            variables[name] = json!([hour, merchant_id, currency]);
+            let row = |((hour, merchant_id, currency), sums): (&(DateTime<Utc>, MerchantId, &str), &Taken)| json!({ "id": [hour, merchant_id, currency], "sums": sums });
+            variables["takings"] = self.takings.iter().map(row).collect();
         }
         statements
     }

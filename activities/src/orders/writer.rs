@@ -1,12 +1,13 @@
 //! The one writer of this process. Every append takes the next positions in the feed from one counter, so appends that
 //! ran side by side would only conflict and run again; here those that come together are written together.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
-use tracing::error;
+use tokio::sync::{RwLock, RwLockReadGuard, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
 use workflows::OrderId;
 
 use super::tally::Changes;
@@ -66,6 +67,8 @@ struct Waiting {
 pub(super) struct Writer {
     queue: mpsc::Sender<Waiting>,
     written: watch::Receiver<u64>,
+    /// Whose turn it is to write orders' rows: one batch's, or everybody's who writes a single row beside it.
+    turn: Arc<RwLock<()>>,
 }
 
 impl Writer {
@@ -73,8 +76,15 @@ impl Writer {
     pub(super) fn start(database: Database) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (writes, written) = watch::channel(0);
-        tokio::spawn(write(database, waiting, writes));
-        Self { queue, written }
+        let turn = Arc::<RwLock<()>>::default();
+        tokio::spawn(write(database, waiting, writes, turn.clone()));
+        Self { queue, written, turn }
+    }
+
+    /// Keeps batches from writing until dropped. A row that is written beside a batch would make all of it conflict and run
+    /// again; many such rows, again and again.
+    pub(super) async fn beside(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().await
     }
 
     /// Returns when the append is written, or is not.
@@ -91,19 +101,60 @@ impl Writer {
     }
 }
 
-async fn write(database: Database, mut queue: mpsc::Receiver<Waiting>, writes: watch::Sender<u64>) {
-    let mut batch = Vec::new();
-    while queue.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
+async fn write(
+    database: Database,
+    mut queue: mpsc::Receiver<Waiting>,
+    writes: watch::Sender<u64>,
+    turn: Arc<RwLock<()>>,
+) {
+    let (mut batch, mut at_once) = (Vec::new(), AtOnce(LARGEST_BATCH));
+    while queue.recv_many(&mut batch, at_once.0).await > 0 {
         let batch = std::mem::take(&mut batch);
+        let _turn = turn.write().await;
         // In a task of its own, so that a panic in the store ends this batch only.
-        if let Err(error) = tokio::spawn(write_batch(database.clone(), batch, writes.clone())).await {
-            error!(%error, "writing events panicked");
+        match tokio::spawn(write_batch(database.clone(), batch, writes.clone())).await {
+            Ok(pace) => at_once.suit(pace),
+            Err(error) => error!(%error, "writing events panicked"),
         }
     }
 }
 
+/// How many appends are written together.
+struct AtOnce(usize);
+
+impl AtOnce {
+    /// What was too much at once is asked again by all who waited for it, and would be too much again, for ever.
+    fn suit(&mut self, pace: Pace) {
+        match pace {
+            Pace::Quick => self.0 = (self.0 * 2).min(LARGEST_BATCH),
+            Pace::Steady => {}
+            Pace::TooSlow => {
+                self.0 = (self.0 / 2).max(1);
+                warn!(at_once = self.0, "the store is slow: less is written at once");
+            }
+        }
+    }
+}
+
+/// How a batch went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// In so little time that more can be written at once.
+    Quick,
+    Steady,
+    /// It was not answered in time.
+    TooSlow,
+}
+
+impl Pace {
+    fn of(took: Duration) -> Self {
+        if took < WRITE_TIMEOUT / 4 { Self::Quick } else { Self::Steady }
+    }
+}
+
 /// Writes them together, or else each by itself, so that one that cannot be written is in no other's way.
-async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch::Sender<u64>) {
+async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch::Sender<u64>) -> Pace {
+    let began = Instant::now();
     // Whoever has stopped waiting asks again.
     batch.retain(|waiting| !waiting.done.is_closed());
     if batch.len() > 1 {
@@ -113,10 +164,10 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
                 for waiting in batch {
                     let _ = waiting.done.send(Ok(()));
                 }
-                return;
+                return Pace::of(began.elapsed());
             }
             // Nor would it answer all of them.
-            Err(NotAppended::NoAnswer) => return,
+            Err(NotAppended::NoAnswer) => return Pace::TooSlow,
             Err(_) => {}
         }
     }
@@ -130,6 +181,7 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
         }
         let _ = done.send(outcome);
     }
+    Pace::of(began.elapsed())
 }
 
 async fn commit<'a>(database: &Database, appends: impl Iterator<Item = &'a Append>) -> Result<(), NotAppended> {
@@ -150,5 +202,25 @@ async fn commit<'a>(database: &Database, appends: impl Iterator<Item = &'a Appen
         Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),
         Ok(Err(error)) => Err(NotAppended::Store(error)),
         Err(_) => Err(NotAppended::NoAnswer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_is_halved_down_to_one_and_grows_again() {
+        let mut at_once = AtOnce(LARGEST_BATCH);
+        let mut sizes = |pace: Pace, times: usize| -> Vec<usize> {
+            let size = |_| {
+                at_once.suit(pace);
+                at_once.0
+            };
+            (0..times).map(size).collect()
+        };
+        assert_eq!(sizes(Pace::TooSlow, 7), [32, 16, 8, 4, 2, 1, 1]);
+        assert_eq!(sizes(Pace::Steady, 2), [1, 1]);
+        assert_eq!(sizes(Pace::Quick, 7), [2, 4, 8, 16, 32, 64, 64]);
     }
 }
