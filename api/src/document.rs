@@ -124,6 +124,7 @@ impl Document {
         let raw = service.spec();
         let mut document: Json = serde_json::from_str(&raw).expect("the framework writes JSON");
         refuse_unknown_fields(&mut document);
+        list_null(&mut document);
         allow_null(&mut document);
         open_the_open(&mut document);
         turn_away(&mut document);
@@ -178,6 +179,21 @@ fn refuse_unknown_fields(document: &mut Json) {
                 schema["additionalProperties"] = false.into();
             }
         }
+    }
+}
+
+/// What may be null and is one of a list may be null only if the list has that, too.
+fn list_null(json: &mut Json) {
+    if json["nullable"] == true
+        && let Some(listed) = json.get_mut("enum").and_then(Json::as_array_mut)
+        && !listed.contains(&Json::Null)
+    {
+        listed.push(Json::Null);
+    }
+    match json {
+        Json::Object(members) => members.values_mut().for_each(list_null),
+        Json::Array(items) => items.iter_mut().for_each(list_null),
+        _ => {}
     }
 }
 

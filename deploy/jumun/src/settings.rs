@@ -11,8 +11,9 @@ use crate::engine::{InvalidTuning, Tuning};
 use crate::listen::Listener;
 use crate::store_url::StoreUrl;
 
-/// The store tells at length how it starts and stops.
-pub const DEFAULT_LOG: &str = "info,poem=warn,surrealdb=warn,surrealdb_core=off,surrealkv=error,surrealkv::task=off";
+/// The store tells at length how it starts and stops, and calls it an error when something that took too long is called off.
+pub const DEFAULT_LOG: &str =
+    "info,poem=warn,surrealdb=warn,surrealdb_core=off,surrealdb_datastore=off,surrealkv=error,surrealkv::task=off";
 
 /// What `jumun local` is told.
 #[derive(Clone, Debug, clap::Args)]

@@ -36,7 +36,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const BACKLOG: usize = 1_000;
 
 /// Only what a person has to know: the demo is what there is to see.
-const DEFAULT_LOG: &str = "error,poem=off,surrealdb=off,surrealdb_core=off,surrealkv=off,restate_sdk=off";
+const DEFAULT_LOG: &str =
+    "error,poem=off,surrealdb=off,surrealdb_core=off,surrealdb_datastore=off,surrealkv=off,restate_sdk=off";
 
 /// What `jumun demo` is told.
 #[derive(Clone, Debug, clap::Args)]

@@ -22,7 +22,8 @@ use client::{Client, Token};
 use finding::Findings;
 
 /// Only what a person has to know: the findings are what there is to see.
-const DEFAULT_LOG: &str = "error,poem=off,surrealdb=off,surrealdb_core=off,surrealkv=off,sqlx=off";
+const DEFAULT_LOG: &str =
+    "error,poem=off,surrealdb=off,surrealdb_core=off,surrealdb_datastore=off,surrealkv=off,sqlx=off";
 
 /// Where a jumun has its data unless it was told otherwise.
 const DATA_DIR: &str = ".jumun";
