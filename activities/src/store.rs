@@ -199,7 +199,11 @@ impl Store {
             Ok::<_, StoreError>(server)
         };
         let server = tokio::time::timeout(CONNECT_WITHIN, connecting).await.map_err(|_| StoreError::Unreachable)??;
-        Ok(Self { connection: Session::Other(server), namespace: namespace.to_owned(), failure: StoreFailure::default() })
+        Ok(Self {
+            connection: Session::Other(server),
+            namespace: namespace.to_owned(),
+            failure: StoreFailure::default(),
+        })
     }
 
     /// Whether it could not write.
@@ -237,9 +241,10 @@ impl Database {
         for conflicts in 0..MAX_CONFLICTS {
             self.failure.check()?;
             let answer = self.answer(statements, variables);
-            let answer = match self.is_on_disk() {
-                true => answer.await,
-                false => tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| StoreError::Unreachable)?,
+            let answer = if self.is_on_disk() {
+                answer.await
+            } else {
+                tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| StoreError::Unreachable)?
             };
             match answer.and_then(first_cause) {
                 // Nobody is told of a write that may have come behind one that failed.

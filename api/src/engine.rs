@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use poem::http::uri::InvalidUri;
-use poem::http::{StatusCode, Uri};
-use restate_sdk::ingress::{Client, ClientBuildError, ClientError, ReqwestClient};
+use poem::http::{HeaderName, StatusCode, Uri};
+use restate_sdk::ingress::{Client, ClientBuildError, ClientError, Request, ReqwestClient};
 use restate_sdk::serde::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -44,6 +44,14 @@ pub enum InvalidEngine {
 }
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The call as part of the trace that is made here, if one is. No other header goes with it.
+fn traced<Q, A>(call: Request<reqwest::Client, Q, A>) -> Request<reqwest::Client, Q, A> {
+    match workflows::traceparent().and_then(|traceparent| traceparent.try_into().ok()) {
+        Some(traceparent) => call.header(HeaderName::from_static(workflows::TRACEPARENT), traceparent),
+        None => call,
+    }
+}
 
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +151,7 @@ impl Engine {
         order: &PlaceOrder,
         limit: Duration,
     ) -> Result<(), EngineError> {
-        let run = |node: Ingress| node.workflow(order_id).run(Json(order.clone())).send();
+        let run = |node: Ingress| traced(node.workflow(order_id).run(Json(order.clone()))).send();
         self.ingress.ask(SUBMIT_TIMEOUT.min(limit), run).await?;
         Ok(())
     }
@@ -160,7 +168,7 @@ impl Engine {
     /// Carries a command to the order's workflow, and its verdict back.
     pub(crate) async fn command(&self, order_id: &OrderId, request: CommandRequest) -> Result<Verdict, EngineError> {
         let call = |node: Ingress| {
-            let call = node.workflow(order_id).command(Json(request.clone())).call();
+            let call = traced(node.workflow(order_id).command(Json(request.clone()))).call();
             async { call.await?.into_body() }
         };
         let Json(verdict) = self.ingress.ask_once(COMMAND_TIMEOUT, call).await?;

@@ -37,7 +37,9 @@ mod products;
 mod routes;
 mod sandbox;
 mod serve;
+mod standings;
 mod tags;
+mod trace;
 mod value;
 mod webhooks;
 
@@ -80,6 +82,7 @@ use orders::{BulkOrders, CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders
 use pressure::Pressure;
 use products::ProductsApi;
 use sandbox::SandboxApi;
+use standings::Standings;
 use webhooks::WebhooksApi;
 
 /// What the API works through.
@@ -133,7 +136,7 @@ type LocalApi = (Api, SandboxApi);
 /// The whole front as one endpoint.
 #[must_use]
 pub fn app(deps: Deps) -> BoxEndpoint<'static> {
-    let live = Live::new(deps.orders.clone());
+    let live = Live::new(deps.orders.clone(), deps.metrics.clone());
     let pressure = Arc::new(Pressure::new(deps.limits, deps.metrics.clone()));
     app_with(deps, live, &pressure)
 }
@@ -215,8 +218,8 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         DashboardApi { orders: orders.clone(), stuck_after, breaker: pressure.breaker.clone() },
         LedgerApi { orders: orders.clone(), payments },
         DeploymentsApi { engine: engine.clone() },
-        HealthApi { orders, engine, stopping },
-        MetricsApi { metrics, pressure },
+        HealthApi { orders: orders.clone(), engine, stopping },
+        MetricsApi { standing: Standings::new(orders, stuck_after), metrics, pressure },
     )
 }
 

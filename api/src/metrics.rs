@@ -5,18 +5,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use poem::{Endpoint, Request, Response};
 use poem_openapi::OpenApi;
 use poem_openapi::payload::PlainText;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::framework;
 use crate::operations::Operations;
 use crate::pressure::{BreakerState, Pressure};
 use crate::problem::{Refused, refusals};
+use crate::standings::Standings;
 use crate::tags::Tag;
+use crate::trace;
 
 /// Upper bounds of the histograms' buckets, in seconds. Placing may take as long as its caller waits.
 const BUCKETS_SECONDS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -32,7 +35,11 @@ impl Metrics {
     #[must_use]
     #[allow(clippy::missing_panics_doc, reason = "there are buckets")]
     pub fn new() -> Self {
-        let builder = PrometheusBuilder::new().set_buckets(&BUCKETS_SECONDS).expect("there are buckets");
+        let (waits, bounds) = workflows::GATE_WAITS;
+        let builder = PrometheusBuilder::new()
+            .set_buckets(&BUCKETS_SECONDS)
+            .and_then(|builder| builder.set_buckets_for_metric(Matcher::Full(waits.to_owned()), &bounds))
+            .expect("there are buckets");
         let recorder = Arc::new(builder.build_recorder());
         let metrics = Self { handle: recorder.handle(), recorder };
         metrics.within(|| {
@@ -65,8 +72,14 @@ impl Metrics {
         self.handle.render()
     }
 
+    /// Readers of the feed are told now of what was written then.
+    pub(crate) fn told_of(&self, written: DateTime<Utc>) {
+        let lag = (Utc::now() - written).to_std().unwrap_or_default();
+        self.within(|| histogram!("jumun_projection_lag_seconds").record(lag));
+    }
+
     /// Sums up what histograms were told since. Without it they grow until somebody looks.
-    pub(crate) fn sum_up(&self) {
+    pub fn sum_up(&self) {
         self.handle.run_upkeep();
     }
 }
@@ -87,6 +100,12 @@ fn describe() {
     describe_gauge!("jumun_open_placements", "Orders of which it is not decided yet whether they stand.");
     describe_gauge!("jumun_breaker_state", "1 for the state that the breaker on card payments is in.");
     describe_counter!("jumun_breaker_transitions_total", "How often the breaker on card payments came to a state.");
+    describe_histogram!(
+        "jumun_projection_lag_seconds",
+        Unit::Seconds,
+        "From when events were written until readers of the feed were told, while there are any."
+    );
+    crate::standings::describe();
 }
 
 refusals! {
@@ -94,6 +113,7 @@ refusals! {
 }
 
 pub(crate) struct MetricsApi {
+    pub standing: Standings,
     pub metrics: Metrics,
     pub pressure: Arc<Pressure>,
 }
@@ -116,16 +136,17 @@ impl MetricsApi {
                 gauge!("jumun_breaker_state", "state" => each.as_str()).set(f64::from(u8::from(each == state)));
             }
         });
+        self.standing.refresh(&self.metrics).await;
         Ok(PlainText(self.metrics.handle.render()))
     }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "there are not so many of anything")]
-const fn number(count: usize) -> f64 {
+pub(crate) const fn number(count: usize) -> f64 {
     count as f64
 }
 
-/// Counts the request and its answer.
+/// Counts the request and its answer, in a span of its own.
 pub(crate) async fn measured<E: Endpoint<Output = Response>>(
     metrics: Metrics,
     operations: Arc<Operations>,
@@ -134,7 +155,9 @@ pub(crate) async fn measured<E: Endpoint<Output = Response>>(
 ) -> poem::Result<Response> {
     let operation = operations.name(request.method(), request.uri().path());
     let began = Instant::now();
-    let response = framework::answered(&*next, request).await;
+    let span = trace::request(operation, &request);
+    let response = framework::answered(&*next, request).instrument(span.clone()).await;
+    trace::answer(&span, &response);
     let (status, took) = (response.status().as_u16().to_string(), began.elapsed());
     metrics.within(|| {
         counter!("jumun_http_requests_total", "operation" => operation, "status" => status).increment(1);

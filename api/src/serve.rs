@@ -46,7 +46,7 @@ pub async fn serve(
     grace: Duration,
 ) -> std::io::Result<()> {
     let pressure = Arc::new(Pressure::new(deps.limits, deps.metrics.clone()));
-    let live = Live::new(deps.orders.clone());
+    let live = Live::new(deps.orders.clone(), deps.metrics.clone());
     let app = Arc::new(app_with(deps, live.clone(), &pressure));
     let front = Front { app, local: listener.local_addr()?, pressure, cut: CancellationToken::new() };
     let _cut = front.cut.clone().drop_guard();

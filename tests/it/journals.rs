@@ -9,7 +9,7 @@ use std::time::Duration;
 use activities::NotificationSettings;
 use serde_json::json;
 use tests::{Fault, Faults, Journal, Jumun, Place, Receiver, Recorder, Shop, forbidden_ports, until, variant};
-use workflows::{Lifecycle, Role, Step};
+use workflows::{Capacity, Lifecycle, Role, Step};
 
 /// What is recorded is that of this release.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -43,7 +43,7 @@ fn keep(release: &Path, journals: &Journals) {
 
 /// Asserts that each comes to what it came to when it was recorded, and that no step is done for it.
 async fn replay(release: &str, journals: &Journals) {
-    let endpoint = worker::endpoint(forbidden_ports().await, &[]);
+    let endpoint = worker::endpoint(forbidden_ports().await, &Capacity::default(), &[]);
     let mut wrong = Vec::new();
     for (name, journal) in journals {
         let now = journal.replay(&endpoint).await;
@@ -88,7 +88,7 @@ async fn record() -> Journals {
     let soon = [Duration::from_millis(200), Duration::from_millis(200)];
     let settings = NotificationSettings { schedule: soon.to_vec(), ..NotificationSettings::default() };
     let (jumun, ports) = Jumun::without_worker(&faults, settings).await;
-    let recorder = Recorder::start(worker::endpoint(ports, &[])).await;
+    let recorder = Recorder::start(worker::endpoint(ports, &Capacity::default(), &[])).await;
     worker::register(&jumun.ready.engine_admin, &recorder.url).await.expect("registers");
     wait_for_nothing(&jumun).await;
 

@@ -5,6 +5,7 @@
 #![allow(clippy::duplicate_mod, reason = "every scenario runs in one process and in seven")]
 
 mod access;
+mod apart;
 mod backup;
 mod bad_input;
 mod cancel;
@@ -26,6 +27,7 @@ mod killed_providers;
 mod lifecycles;
 mod listings;
 mod merchants;
+mod monitoring;
 mod one_process;
 mod pressure;
 mod proof;
@@ -37,6 +39,7 @@ mod streams;
 mod structure;
 mod sweep;
 mod templates;
+mod traces;
 mod versions;
 mod watching;
 mod webhooks;

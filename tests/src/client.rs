@@ -35,7 +35,8 @@ pub struct Ready {
 pub struct Jumun {
     pub ready: Ready,
     // Dropped in this order: jumun goes before its providers and its directory.
-    process: Process,
+    /// None where this is the entry to many.
+    process: Option<Process>,
     /// The providers that are processes of their own, where they are this system's alone.
     pub(crate) providers: Option<Providers>,
     /// The directory and ports, where they are this system's alone.
@@ -99,7 +100,17 @@ impl Jumun {
 
     fn of(process: Process, ready: Ready) -> Self {
         let key = token_key(&ready);
+        let process = Some(process);
         Self { ready, process, providers: None, setup: None, client: client(), key, merchants: Mutex::default() }
+    }
+
+    /// A system that others have started, by its entry.
+    pub(crate) fn at(ready: Ready, key: TokenKey) -> Self {
+        Self { ready, process: None, providers: None, setup: None, client: client(), key, merchants: Mutex::default() }
+    }
+
+    fn process(&self) -> &Process {
+        self.process.as_ref().expect("a system in a process of its own")
     }
 
     /// A token that is good for an hour.
@@ -166,28 +177,28 @@ impl Jumun {
 
     /// `kill -9`.
     pub fn kill(&self) {
-        self.process.kill();
+        self.process().kill();
     }
 
     /// Asks it to stop, and waits until it has; its exit code.
     pub fn stop(&self) -> Option<i32> {
-        self.process.stop()
+        self.process().stop()
     }
 
     /// Waits until it has ended by itself; its exit code.
     pub async fn ended(&self) -> Option<i32> {
-        self.process.ended().await
+        self.process().ended().await
     }
 
     /// Sends a signal (`STOP`, `CONT`) to jumun itself.
     pub fn signal(&self, name: &str) {
-        signal(self.process.id(), name);
+        signal(self.process().id(), name);
     }
 
     /// Sends a signal (`KILL`, `STOP`, `CONT`) to the engine of jumun's own that runs now.
     pub fn signal_engine(&self, name: &str) {
         let first = self.ready.engine_pid.expect("an engine of jumun's own");
-        signal(child(self.process.id(), "restate-server").unwrap_or(first), name);
+        signal(child(self.process().id(), "restate-server").unwrap_or(first), name);
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -1,16 +1,14 @@
 //! An engine of three nodes on this machine, which keeps everything on two of them: any single one may be killed, or fall
 //! silent, and come back.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::signal;
+use crate::held::Held;
 use crate::{ports, until};
 
 /// How many nodes there are.
@@ -25,13 +23,10 @@ MC4CAQAwBQYDK2VwBCIEIPe++4ZTPQDF81otpoU/mOGHC2vOAVp9WbiCblvn3nXO
 -----END PRIVATE KEY-----
 ";
 /// And with this the worker checks it.
-const WORKER: &str = "[worker]\nidentity_keys = [\"publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY\"]\n";
+const PUBLIC_KEY: &str = "publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY";
 
 /// How long a node may take to answer whether it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Holds a node, and kills it when its own standard input ends, and so with this process, however that ends.
-const HOLDER: &str = r#""$@" >&2 & echo $!; read -r _; kill -9 $! 2> /dev/null"#;
 
 /// Three nodes. They are killed when this is dropped, or when this process ends.
 pub struct Cluster {
@@ -46,12 +41,7 @@ struct Node {
     fabric: SocketAddr,
     ingress: SocketAddr,
     admin: SocketAddr,
-    process: Mutex<Option<Process>>,
-}
-
-struct Process {
-    holder: Child,
-    pid: u32,
+    process: Mutex<Option<Held>>,
 }
 
 impl Cluster {
@@ -59,7 +49,8 @@ impl Cluster {
     pub async fn start() -> Self {
         let program = jumun::engine_program().await.expect("an engine");
         let directory = TempDir::new().expect("a temporary directory");
-        for (name, text) in [("restate.toml", CONFIG), ("identity.pem", IDENTITY), ("jumun.toml", WORKER)] {
+        let worker = format!("[worker]\nidentity_keys = [\"{PUBLIC_KEY}\"]\n");
+        for (name, text) in [("restate.toml", CONFIG), ("identity.pem", IDENTITY), ("jumun.toml", &worker)] {
             std::fs::write(directory.path().join(name), text).expect("writes");
         }
         let ports = ports::free::<{ NODES * 3 }>();
@@ -84,12 +75,25 @@ impl Cluster {
     /// What jumun is to be told about them.
     #[must_use]
     pub fn arguments(&self) -> Vec<String> {
-        let urls = |address: fn(&Node) -> SocketAddr| {
-            self.nodes.iter().map(|node| format!("http://{}", address(node))).collect::<Vec<_>>().join(",")
-        };
-        let (ingress, admin) = (urls(|node| node.ingress), urls(|node| node.admin));
+        let (ingress, admin) = (self.ingress_urls().join(","), self.admin_urls().join(","));
         let config = self.directory.path().join("jumun.toml").display().to_string();
         ["--engine-ingress", &ingress, "--engine-admin", &admin, "--config", &config].map(str::to_owned).to_vec()
+    }
+
+    /// The same as settings: for the API where they are, for the worker with which key they sign.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        [
+            ("JUMUN_ENGINE__INGRESS", self.ingress_urls().join(",")),
+            ("JUMUN_ENGINE__ADMIN", self.admin_urls().join(",")),
+            ("JUMUN_WORKER__IDENTITY_KEYS", PUBLIC_KEY.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn ingress_urls(&self) -> Vec<String> {
+        self.nodes.iter().map(|node| format!("http://{}", node.ingress)).collect()
     }
 
     /// The admin API of every node.
@@ -101,7 +105,7 @@ impl Cluster {
     /// `kill -9` of one node.
     pub fn kill(&self, number: usize) {
         let process = self.nodes[number].process.lock().expect("no panic").take();
-        process.expect("it runs").kill();
+        drop(process.expect("it runs"));
     }
 
     /// Starts a node again that was killed, on its data and its addresses, and waits until it answers.
@@ -112,7 +116,7 @@ impl Cluster {
 
     /// Sends a signal (`STOP`, `CONT`) to one node.
     pub fn signal(&self, number: usize, name: &str) {
-        signal(self.nodes[number].process.lock().expect("no panic").as_ref().expect("it runs").pid, name);
+        self.nodes[number].process.lock().expect("no panic").as_ref().expect("it runs").signal(name);
     }
 
     fn spawn(&self, number: usize) {
@@ -120,8 +124,8 @@ impl Cluster {
         let Node { name, fabric, ingress, admin, process } = &self.nodes[number];
         let directory = self.directory.path();
         let log = std::fs::OpenOptions::new().append(true).create(true).open(self.log(number)).expect("opens");
-        let mut holder = Command::new("sh")
-            .args(["-c", HOLDER, "sh"])
+        let mut command = Held::command();
+        command
             .arg(&self.program)
             .arg("--config-file")
             .arg(directory.join("restate.toml"))
@@ -142,16 +146,8 @@ impl Cluster {
             .env("RESTATE_INGRESS__ADVERTISED_ADDRESS", format!("http://{ingress}"))
             .env("RESTATE_ADMIN__BIND_ADDRESS", admin.to_string())
             .env("RESTATE_ADMIN__ADVERTISED_ADDRESS", format!("http://{admin}"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("sh runs");
-        let mut line = String::new();
-        let stdout = holder.stdout.take().expect("piped");
-        BufReader::new(stdout).read_line(&mut line).expect("readable");
-        let pid = line.trim().parse().expect("the holder tells the node's id first");
-        *process.lock().expect("no panic") = Some(Process { holder, pid });
+            .stderr(log);
+        *process.lock().expect("no panic") = Some(Held::spawn(command));
     }
 
     async fn answers(&self, number: usize) {
@@ -168,22 +164,5 @@ impl Cluster {
 
     fn log(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("{}.log", self.nodes[number].name))
-    }
-}
-
-impl Process {
-    fn kill(mut self) {
-        drop(self.holder.stdin.take());
-        self.holder.wait().expect("it ends");
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        for node in &mut self.nodes {
-            if let Some(process) = node.process.get_mut().expect("no panic").take() {
-                process.kill();
-            }
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use workflows::Capacity;
 use workflows::order::Ports;
 
 /// How long what is in flight may take when it stops.
@@ -45,6 +46,6 @@ impl Worker {
 
 fn serve(listener: TcpListener, ports: Ports) -> (CancellationToken, JoinHandle<()>) {
     let stop = CancellationToken::new();
-    let serving = worker::serve(listener, worker::endpoint(ports, &[]), stop.clone(), GRACE);
+    let serving = worker::serve(listener, worker::endpoint(ports, &Capacity::default(), &[]), stop.clone(), GRACE);
     (stop, tokio::spawn(serving))
 }

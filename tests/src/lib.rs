@@ -3,6 +3,7 @@
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a test fails")]
 
 mod answer;
+mod apart;
 mod books;
 mod breaks;
 mod client;
@@ -10,6 +11,7 @@ mod cluster;
 mod faults;
 mod feed;
 mod fleet;
+mod held;
 mod journals;
 mod orders;
 mod ports;
@@ -17,12 +19,16 @@ mod postgres;
 mod process;
 pub mod protocol;
 mod providers;
+mod proxy;
 mod receiver;
+mod script;
 mod setup;
 mod shop;
+mod surreal;
 mod systems;
 
 pub use answer::Answer;
+pub use apart::{Apart, PLACES, Part, Plan};
 pub use books::{Books, status_changes};
 pub use breaks::breaks;
 pub use client::{CUSTOMER, Client, Jumun, Ready};
@@ -38,6 +44,7 @@ pub use providers::{Provider, Providers};
 pub use receiver::{Received, Receiver};
 pub use setup::Setup;
 pub use shop::{Shop, expect_order, life, preset, variant};
+pub use surreal::Surreal;
 pub use systems::{Lent, Shape, Systems};
 
 use std::time::{Duration, Instant};

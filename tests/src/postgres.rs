@@ -1,57 +1,31 @@
 //! A PostgreSQL database for one test: on the server that `JUMUN_TEST_POSTGRES` names, or on one of this process's own.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::io;
 
 use reqwest::Url;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::process::signal;
+use crate::script::Script;
 
 /// A server of this process's own, to be broken at will. It ends when its standard input does, and so with this process.
 pub struct Postgres {
     pub url: Url,
-    pipes: Mutex<Pipes>,
-}
-
-struct Pipes {
-    process: Child,
-    faults: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    script: Script,
 }
 
 impl Postgres {
     /// # Errors
     /// Where PostgreSQL is not installed, or does not start; the script has said why on standard error.
     pub fn start() -> io::Result<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/postgres");
-        let mut process = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let faults = process.stdin.take().expect("piped");
-        let mut answers = BufReader::new(process.stdout.take().expect("piped"));
-        let mut line = String::new();
-        answers.read_line(&mut line)?;
-        let url = line.trim().parse().map_err(|_| io::Error::other("there is no PostgreSQL to start"))?;
-        Ok(Self { url, pipes: Mutex::new(Pipes { process, faults, answers }) })
+        let script = Script::start("postgres")?;
+        let url = script.url.parse().map_err(|_| io::Error::other("there is no PostgreSQL to start"))?;
+        Ok(Self { url, script })
     }
 
     /// Has a fault made (`kill`, `start`, `pause`, `resume`), and waits until it is.
     pub fn make(&self, fault: &str) {
-        let Pipes { faults, answers, .. } = &mut *self.pipes.lock().expect("no panic");
-        writeln!(faults, "{fault}").and_then(|()| faults.flush()).expect("the script reads");
-        let mut line = String::new();
-        answers.read_line(&mut line).expect("readable");
-        assert_eq!(line.trim(), "done", "{fault}");
-    }
-}
-
-impl Drop for Postgres {
-    /// Waits until nothing is left of it.
-    fn drop(&mut self) {
-        let Pipes { process, .. } = self.pipes.get_mut().unwrap_or_else(PoisonError::into_inner);
-        signal(process.id(), "TERM");
-        let _ = process.wait();
+        self.script.make(fault);
     }
 }
 

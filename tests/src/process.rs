@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use api::{BreakerLimits, Limits};
 use serde::de::DeserializeOwned;
 
-use crate::until;
+use crate::{surreal, until};
 
 /// Where the processes say what they have to say, if not where this one does.
 static SAYS: OnceLock<Option<File>> = OnceLock::new();
@@ -21,7 +21,7 @@ pub fn say_to(file: Option<File>) {
     SAYS.set(file).expect("it is set once, first");
 }
 
-fn says() -> Stdio {
+pub(crate) fn says() -> Stdio {
     match SAYS.get() {
         None => Stdio::inherit(),
         Some(None) => Stdio::null(),
@@ -85,30 +85,26 @@ pub(crate) fn child(parent: u32, name: &str) -> Option<u32> {
     })
 }
 
-/// The store that the processes share, if `JUMUN_TEST_STORE` names a SurrealDB server: each system has a namespace of its own
-/// there, by the name of its data directory. Without it each has the embedded store.
+/// The store of a whole system in one process, if `JUMUN_TEST_STORE` names a SurrealDB server: each system has a namespace of
+/// its own there, by the name of its data directory. Without it each has the embedded store. Parts are told where theirs is.
 fn store(arguments: &[String]) -> Vec<(String, String)> {
+    if arguments.first().is_some_and(|argument| !argument.starts_with('-')) {
+        return Vec::new();
+    }
     let Ok(url) = std::env::var("JUMUN_TEST_STORE") else { return Vec::new() };
     let dir = arguments.iter().skip_while(|argument| *argument != "--data-dir").nth(1);
     let namespace = match dir {
         Some(dir) => dir.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect(),
         None => format!("ephemeral_{:032x}", rand::random::<u128>()),
     };
-    [("URL", url), ("USERNAME", "root".to_owned()), ("PASSWORD", "root".to_owned()), ("NAMESPACE", namespace)]
-        .map(|(key, value)| (format!("JUMUN_STORE__{key}"), value))
-        .into()
+    surreal::settings(&url, &namespace)
 }
 
 /// A running process. It stops when this is dropped, or when the test process ends.
 pub(crate) struct Process(Mutex<Child>);
 
 impl Process {
-    /// Starts the binary, and waits for the line of JSON that it prints once it is ready.
-    pub(crate) async fn start<T: DeserializeOwned + Send + 'static>(arguments: &[String]) -> (Self, T) {
-        Self::start_with(arguments, settings()).await
-    }
-
-    /// The same with an environment of its own.
+    /// Starts the binary with this environment, and waits for the line of JSON that it prints once it is ready.
     pub(crate) async fn start_with<T: DeserializeOwned + Send + 'static>(
         arguments: &[String],
         environment: Vec<(String, String)>,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use workflows::Context;
 
-use crate::process::{Process, binary, signal};
+use crate::process::{Process, binary, settings, signal};
 use crate::{Answer, Scratch, ports};
 
 /// The line of JSON that `jumun provider … --json` prints once it is ready.
@@ -30,23 +30,30 @@ pub struct Providers {
 
 /// Where their data is.
 enum Stores {
-    Memory,
+    /// With settings of their own.
+    Memory(Vec<(String, String)>),
     Disk(TempDir),
     /// Payments in PostgreSQL, all others on disk.
     Mixed(TempDir, Scratch),
     /// The same with a server that is the test's own to break.
     MixedAt(TempDir, String),
+    /// Payments in PostgreSQL, all others on a SurrealDB server, which these settings name.
+    Servers(Vec<(String, String)>, Scratch),
 }
 
 impl Stores {
-    fn url(&self, context: Context) -> String {
+    /// None where it is told by settings.
+    fn url(&self, context: Context) -> Option<String> {
         match self {
-            Self::Memory => "mem://".to_owned(),
-            Self::Mixed(_, payments) if context == Context::Payment => payments.url.clone(),
-            Self::MixedAt(_, payments) if context == Context::Payment => payments.clone(),
-            Self::Disk(directory) | Self::Mixed(directory, _) | Self::MixedAt(directory, _) => {
-                format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display())
+            Self::Memory(_) => Some("mem://".to_owned()),
+            Self::Mixed(_, payments) | Self::Servers(_, payments) if context == Context::Payment => {
+                Some(payments.url.clone())
             }
+            Self::MixedAt(_, payments) if context == Context::Payment => Some(payments.clone()),
+            Self::Disk(directory) | Self::Mixed(directory, _) | Self::MixedAt(directory, _) => {
+                Some(format!("surrealkv://{}?sync=every", directory.path().join(context.as_str()).display()))
+            }
+            Self::Servers(..) => None,
         }
     }
 }
@@ -54,7 +61,12 @@ impl Stores {
 impl Providers {
     /// Six that forget everything when they end.
     pub async fn in_memory() -> Self {
-        Self::start(Stores::Memory).await
+        Self::in_memory_with(Vec::new()).await
+    }
+
+    /// The same with settings of their own.
+    pub async fn in_memory_with(settings: Vec<(String, String)>) -> Self {
+        Self::start(Stores::Memory(settings)).await
     }
 
     /// Six with stores that survive them.
@@ -70,6 +82,11 @@ impl Providers {
     /// The same with payments in the PostgreSQL database at `url`.
     pub async fn on_disk_and_postgres_at(url: &str) -> Self {
         Self::start(Stores::MixedAt(directory(), url.to_owned())).await
+    }
+
+    /// The same with payments in PostgreSQL, and everything else on the SurrealDB server that these settings name.
+    pub async fn on_servers(settings: Vec<(String, String)>) -> Self {
+        Self::start(Stores::Servers(settings, Scratch::create().await)).await
     }
 
     async fn start(stores: Stores) -> Self {
@@ -91,6 +108,13 @@ impl Providers {
     pub fn arguments(&self) -> Vec<String> {
         let named = self.urls.iter().map(|(context, url)| format!("{context}={url}"));
         named.flat_map(|named| ["--provider".to_owned(), named]).collect()
+    }
+
+    /// The same as settings.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(String, String)> {
+        let name = |context: &Context| format!("JUMUN_PROVIDERS__{}", context.as_str().to_uppercase());
+        self.urls.iter().map(|(context, url)| (name(context), url.clone())).collect()
     }
 
     /// The base URL of one of them.
@@ -119,9 +143,13 @@ impl Providers {
     }
 
     async fn spawn(&self, context: Context, listen: &str) -> (Process, Ready) {
-        let store = self.stores.url(context);
-        let arguments = ["provider", context.as_str(), "--listen", listen, "--store", &store, "--sandbox"];
-        Process::start(&arguments.map(str::to_owned)).await
+        let mut arguments = ["provider", context.as_str(), "--listen", listen, "--sandbox"].map(str::to_owned).to_vec();
+        arguments.extend(self.stores.url(context).into_iter().flat_map(|store| ["--store".to_owned(), store]));
+        let own = match &self.stores {
+            Stores::Memory(settings) | Stores::Servers(settings, _) => settings.clone(),
+            _ => Vec::new(),
+        };
+        Process::start_with(&arguments, [settings(), own].concat()).await
     }
 }
 

@@ -9,6 +9,7 @@ mod register;
 mod serve;
 
 use restate_sdk::endpoint::Endpoint;
+use workflows::Capacity;
 use workflows::notification::workflow::{MessageQueue, NotificationQueue};
 use workflows::order::late::LateDeposit;
 use workflows::order::{Ports, workflow::OrderWorkflow};
@@ -20,15 +21,16 @@ pub use management::Management;
 pub use register::register;
 pub use serve::serve;
 
-/// The workflows, working through `ports`. They answer the engines that sign with one of `keys`, and refuse everybody
+/// The workflows, working through `ports`, at so many steps at once as `capacity` has it. They answer the engines that sign with one of `keys`, and refuse everybody
 /// else with 401; without any key they answer everybody. A signature is for one path and for some minutes; it does not
 /// cover the body, so the network between engine and worker stays private all the same.
 ///
 /// # Panics
 /// Never: a key is well-formed.
 #[must_use]
-pub fn endpoint(ports: Ports, keys: &[IdentityKey]) -> Endpoint {
+pub fn endpoint(ports: Ports, capacity: &Capacity, keys: &[IdentityKey]) -> Endpoint {
     let (payments, notifications) = (ports.payments.clone(), ports.notifications.clone());
+    let capacity = || capacity.clone();
     if !keys.is_empty() {
         identity::choose_cryptography();
     }
@@ -37,9 +39,9 @@ pub fn endpoint(ports: Ports, keys: &[IdentityKey]) -> Endpoint {
     };
     keys.iter()
         .fold(Endpoint::builder(), with_key)
-        .bind(OrderWorkflow { ports })
-        .bind(LateDeposit { payments })
-        .bind(NotificationQueue { notifications: notifications.clone() })
-        .bind(MessageQueue { notifications })
+        .bind(OrderWorkflow { ports, capacity: capacity() })
+        .bind(LateDeposit { payments, capacity: capacity() })
+        .bind(NotificationQueue { notifications: notifications.clone(), capacity: capacity() })
+        .bind(MessageQueue { notifications, capacity: capacity() })
         .build()
 }

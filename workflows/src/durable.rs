@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use restate_sdk::prelude::*;
-use tracing::error;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error, info_span};
 
 use crate::measures::{Ended, InFlight};
-use crate::{ProviderError, Step, StepPolicy};
+use crate::{Capacity, ProviderError, Step, StepPolicy};
 
 /// Why an attempt brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,13 +27,26 @@ impl Failed {
     }
 }
 
-/// One attempt. A panic is a failed attempt like any other: the engine tries again.
+/// One attempt, in a span of its own, as soon as there is a place for it, and bounded in time from then on. A panic is a failed attempt like any
+/// other: the engine tries again.
 pub(crate) async fn attempt<T>(
+    capacity: &Capacity,
+    step: Step,
+    timeout: Duration,
+    work: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, Failed> {
+    let span = info_span!("step", "otel.name" = step.name(), step = step.name(), "otel.status_code" = Empty);
+    measured(capacity, step, timeout, work).instrument(span).await
+}
+
+async fn measured<T>(
+    capacity: &Capacity,
     step: Step,
     timeout: Duration,
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Failed> {
     let again = |why| Failed { why, terminal: false };
+    let _place = capacity.place(step).await;
     let measured = InFlight::begin(step);
     let (ended, outcome) = match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
         Err(_) => (Ended::TimedOut, Err(again(format!("no answer within {} ms", timeout.as_millis())))),
@@ -49,6 +63,9 @@ pub(crate) async fn attempt<T>(
         }
         Ok(Ok(Err(unavailable))) => (Ended::Failed, Err(again(unavailable.to_string()))),
     };
+    if outcome.is_err() {
+        Span::current().record("otel.status_code", "ERROR");
+    }
     measured.end(ended);
     outcome
 }
@@ -71,4 +88,50 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_millis(200);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    async fn long() -> Result<(), ProviderError> {
+        tokio::time::timeout(LONG, std::future::pending()).await.or(Ok(()))
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_place_takes_no_time_from_a_step() {
+        let capacity = Capacity::new(1);
+        let first = attempt(&capacity, Step::StockReserve, 10 * LONG, long());
+        let second = attempt(&capacity, Step::StockCommit, SHORT, async { Ok(()) });
+        let (first, second) = tokio::join!(first, second);
+        assert!(first.is_ok() && second.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_slow_context_takes_no_place_from_another() {
+        let capacity = Capacity::new(1);
+        let slow = attempt(&capacity, Step::StockReserve, 10 * LONG, long());
+        let others = async {
+            for step in [Step::PaymentCharge, Step::OrderClose, Step::NotificationSend, Step::NotificationDeliver] {
+                assert!(attempt(&capacity, step, LONG, async { Ok(()) }).await.is_ok());
+            }
+        };
+        tokio::select! {
+            biased;
+            () = others => {}
+            _ = slow => panic!("others waited"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_however_its_attempt_ended() {
+        let capacity = Capacity::new(1);
+        assert!(attempt(&capacity, Step::StockReserve, SHORT, long()).await.is_err());
+        let panics = async { panic!("it does") };
+        assert!(attempt::<()>(&capacity, Step::StockReserve, SHORT, panics).await.is_err());
+        assert!(attempt(&capacity, Step::StockReserve, SHORT, async { Ok(()) }).await.is_ok());
+    }
 }

@@ -190,6 +190,12 @@ impl Step {
         }
     }
 
+    /// Whether the step undoes another.
+    #[must_use]
+    pub fn is_undo(self) -> bool {
+        Self::ALL.into_iter().any(|step| step.undo() == Some(self))
+    }
+
     /// Whether the step stands beside the orders, in no order's way: no lifecycle says how it is tried.
     #[must_use]
     pub const fn is_beside_the_order(self) -> bool {

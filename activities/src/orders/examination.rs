@@ -239,7 +239,7 @@ async fn tallies(database: &Database, changes: &Changes, found: &mut Examination
         .await?;
     let mut stored = BTreeMap::<String, i64>::new();
     for row in answers.read::<Vec<Value>>(0)? {
-        for group in ["statuses", "payments", "deliveries"] {
+        for group in ["statuses", "payments", "deliveries", "standings"] {
             for (name, sum) in row[group].as_object().into_iter().flatten() {
                 for part in ["orders", "value"] {
                     let tally = format!("{} {}: {part} of {group}.{name}", text(&row["id"][0]), text(&row["id"][1]));

@@ -7,6 +7,8 @@ pub mod rebuild;
 mod tally;
 mod writer;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
@@ -151,6 +153,12 @@ fn row(order: &Order) -> Value {
     })
 }
 
+/// The gate that an order has left, and how long it stood there.
+fn waited_at(before: &Order, after: &Order) -> Option<(Gate, Duration)> {
+    let gate = before.gate.filter(|gate| after.gate != Some(*gate))?;
+    Some((gate, (after.updated_at - before.updated_at).to_std().unwrap_or_default()))
+}
+
 /// The courier who took the order; empty while it waits for any.
 fn for_courier(order: &Order) -> Option<&str> {
     let waits = || order.gate.is_some_and(Gate::is_couriers).then_some("");
@@ -196,6 +204,9 @@ impl OrderBook for Orders {
             };
             match self.writer.append(append).await {
                 Ok(()) => {
+                    if let Some((gate, waited)) = order.as_ref().and_then(|before| waited_at(before, &after)) {
+                        workflows::left_gate(gate, waited);
+                    }
                     heard.extend(events);
                     return Ok(Recorded { events: heard });
                 }

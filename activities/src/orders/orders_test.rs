@@ -7,7 +7,7 @@ use chrono::{DurationRound, TimeDelta};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use workflows::order::{Customer, Fact, Gate, Line, Placement, Stuck, StuckAt, Takings, Tally};
+use workflows::order::{Customer, Fact, Gate, Line, Placement, Standing, Stuck, StuckAt, Takings, Tally};
 use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status};
 
 use super::*;
@@ -381,8 +381,22 @@ async fn recount(book: &Orders, merchant: Option<&str>, since: DateTime<Utc>) ->
                 takings.hour >= since && takings.placed + takings.paid + takings.delivered + takings.refunds > 0
             })
             .collect(),
+        standings: {
+            let mut standings: Vec<Standing> = Vec::new();
+            for order in &orders {
+                let lifecycle = Lifecycle::preset(&order.lifecycle.name).map(|preset| preset.name.clone());
+                let same = |known: &&mut Standing| known.lifecycle == lifecycle && known.status == order.status;
+                match standings.iter_mut().find(same) {
+                    Some(known) => known.orders += 1,
+                    None => standings.push(Standing { lifecycle, status: order.status, orders: 1 }),
+                }
+            }
+            standings.sort_by_key(|standing| format!("{standing:?}"));
+            standings
+        },
         stuck: 0,
         stuck_at: Vec::new(),
+        failing_since: None,
     }
 }
 
@@ -409,6 +423,7 @@ fn sorted(dashboard: Dashboard) -> Dashboard {
     dashboard.statuses.sort_by_key(|tally| format!("{tally:?}"));
     dashboard.payments.sort_by_key(|tally| format!("{tally:?}"));
     dashboard.deliveries.sort_by_key(|tally| format!("{tally:?}"));
+    dashboard.standings.sort_by_key(|standing| format!("{standing:?}"));
     dashboard
 }
 

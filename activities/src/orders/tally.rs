@@ -8,11 +8,14 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use workflows::order::{Dashboard, DashboardQuery, Event, Fact, StuckAt, Tally};
-use workflows::{Currency, DeliveryState, MerchantId, Order, PaymentState, Status};
+use workflows::order::{Dashboard, DashboardQuery, Event, Fact, Standing, StuckAt, Tally};
+use workflows::{Currency, DeliveryState, Lifecycle, MerchantId, Order, PaymentState, Status};
 
 use super::{BY_STILLNESS, IS_STUCK, padded};
 use crate::store::{Database, StoreError};
+
+/// Stands for all lifecycles that are no presets.
+const OWN: &str = "own";
 
 /// How many rows are replaced in one transaction.
 const REPLACED_AT_A_TIME: usize = 500;
@@ -268,9 +271,11 @@ pub(super) fn without_zeros(value: &Value) -> Value {
 }
 
 /// Where an order is counted, as paths in the row of its merchant and currency.
-fn places(order: &Order) -> [Option<String>; 3] {
+fn places(order: &Order) -> [Option<String>; 4] {
     let delivery = order.delivery.as_ref().map(|delivery| delivery.state);
+    let lifecycle = Lifecycle::preset(&order.lifecycle.name).map_or(OWN, |preset| &preset.name).replace('-', "_");
     [
+        Some(format!("standings.{lifecycle}__{}", name(order.status))),
         Some(format!("statuses.{}", name(order.status))),
         Some(format!("payments.{}", name(order.payment.state))),
         delivery.map(|state| format!("deliveries.{}", name(state))),
@@ -299,6 +304,8 @@ struct Row {
     payments: BTreeMap<String, Sum>,
     #[serde(default)]
     deliveries: BTreeMap<String, Sum>,
+    #[serde(default)]
+    standings: BTreeMap<String, Sum>,
 }
 
 pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Result<Dashboard, StoreError> {
@@ -315,6 +322,8 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
              FROM takings:[$since].. WHERE {theirs} GROUP BY hour, currency ORDER BY hour, currency;
          SELECT trouble.step AS step, count() AS orders
              FROM orders {BY_STILLNESS} WHERE {IS_STUCK} AND {theirs} GROUP BY step ORDER BY orders DESC, step;
+         SELECT VALUE since FROM (SELECT trouble.since AS since
+             FROM orders {BY_STILLNESS} WHERE still_since > '' AND trouble != NONE AND {theirs} ORDER BY since LIMIT 1);
          COMMIT;"
     );
     let variables = json!({
@@ -325,16 +334,32 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
     let mut answers = database.run(&statements, &variables).await?;
     let rows: Vec<Row> = answers.read(1)?;
     let stuck_at: Vec<StuckAt> = answers.read(3)?;
+    let failing_since: Vec<DateTime<Utc>> = answers.read(4)?;
     Ok(Dashboard {
         statuses: summed(rows.iter().map(|row| (row.currency, &row.statuses)), |status: &Status| *status as u8)?,
         payments: summed(rows.iter().map(|row| (row.currency, &row.payments)), |state: &PaymentState| *state as u8)?,
         deliveries: summed(rows.iter().map(|row| (row.currency, &row.deliveries)), |state: &DeliveryState| {
             *state as u8
         })?,
+        standings: standings(&rows)?,
         hours: answers.read(2)?,
         stuck: stuck_at.iter().map(|at| at.orders).sum(),
         stuck_at,
+        failing_since: failing_since.first().copied(),
     })
+}
+
+fn standings(rows: &[Row]) -> Result<Vec<Standing>, StoreError> {
+    let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
+    for (place, sum) in rows.iter().flat_map(|row| &row.standings) {
+        *sums.entry(place).or_default() += sum.orders;
+    }
+    let standing = |(place, orders): (&str, i64)| {
+        let (lifecycle, status) = place.split_once("__").unwrap_or((OWN, place));
+        let lifecycle = (lifecycle != OWN).then(|| lifecycle.replace('_', "-"));
+        Ok(Standing { lifecycle, status: serde_json::from_value(json!(status))?, orders })
+    };
+    sums.into_iter().filter(|(_, orders)| *orders != 0).map(standing).collect()
 }
 
 /// The sums over all rows, in the order of the closed set; without those that have no orders.

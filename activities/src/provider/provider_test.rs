@@ -46,7 +46,8 @@ impl Provider {
 
     async fn over(store: &str, context: Context, sandbox: bool) -> Self {
         let failure = StoreFailure::default();
-        let setup = ProviderSetup { store: store.to_owned(), notifications: settings(), sandbox, failure };
+        let setup =
+            ProviderSetup { store: ProviderStore::At(store.to_owned()), notifications: settings(), sandbox, failure };
         Self::serving(context, endpoint(context, &setup).await.expect("opens")).await
     }
 
@@ -488,7 +489,7 @@ async fn what_cannot_be_a_place_is_refused() {
         assert!(matches!(Remotes::new(&urls, Arc::default()), Err(OpenError::Url { .. })), "{url}");
     }
     let postgres = ProviderSetup {
-        store: "postgres://user:secret@127.0.0.1/stock".to_owned(),
+        store: ProviderStore::At("postgres://user:secret@127.0.0.1/stock".to_owned()),
         notifications: settings(),
         sandbox: false,
         failure: StoreFailure::default(),

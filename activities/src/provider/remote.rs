@@ -40,7 +40,12 @@ impl Remote {
         verb: &str,
         request: &Q,
     ) -> Result<A, ProviderError> {
-        self.answer(self.http.post(format!("{}/v1/{verb}", self.base)).json(request)).await
+        let request = self.http.post(format!("{}/v1/{verb}", self.base)).json(request);
+        let request = match workflows::traceparent() {
+            Some(traceparent) => request.header(workflows::TRACEPARENT, traceparent),
+            None => request,
+        };
+        self.answer(request).await
     }
 
     async fn mode(&self) -> Result<Mode, ProviderError> {

@@ -106,7 +106,10 @@ impl Server {
                 contract::written(&modes.mode(self.context).await?)
             }
             Place::Verb(verb) => {
-                let span = tracing::info_span!("provider", step = %format_args!("{}.{verb}", self.context));
+                let name = format!("{}.{verb}", self.context);
+                let span = tracing::info_span!("provider", "otel.name" = name, "otel.kind" = "server", step = name);
+                let traceparent = request.headers().get(workflows::TRACEPARENT);
+                workflows::continue_trace(&span, traceparent.and_then(|value| value.to_str().ok()));
                 let answer = async { self.port.answer(verb, &body(&mut request).await?).await };
                 answer.instrument(span).await
             }

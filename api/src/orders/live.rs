@@ -24,6 +24,7 @@ use super::json::{EventJson, is_told_who};
 use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
 use crate::kind::Kind;
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 /// How many streams may be open at a time.
@@ -53,6 +54,7 @@ pub(crate) struct Live(Arc<Shared>);
 
 struct Shared {
     orders: Arc<dyn OrderBook>,
+    metrics: Metrics,
     told: broadcast::Sender<Arc<Told>>,
     /// Who follows the feed, if somebody does.
     follower: Mutex<Option<JoinHandle<()>>>,
@@ -83,9 +85,10 @@ struct Text {
 }
 
 impl Live {
-    pub(crate) fn new(orders: Arc<dyn OrderBook>) -> Self {
+    pub(crate) fn new(orders: Arc<dyn OrderBook>, metrics: Metrics) -> Self {
         Self(Arc::new(Shared {
             orders,
+            metrics,
             told: broadcast::Sender::new(BACKLOG),
             follower: Mutex::default(),
             slots: Arc::new(Semaphore::new(MOST_STREAMS)),
@@ -199,6 +202,7 @@ impl Shared {
                 Ok(events) => {
                     for event in events {
                         after = event.position;
+                        self.metrics.told_of(event.event.at);
                         // Whether anybody listens is seen below.
                         let _ = self.told.send(Arc::new(Told::from(event)));
                     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{Instrument, Span, error, info, warn};
 use uuid::Uuid;
 use workflows::merchant::{Merchant, Merchants};
 use workflows::order::{self, Line, OrderBook, Placement, Rejection};
@@ -69,6 +69,7 @@ impl Placing {
         let asked = card_token.is_some().then(|| self.pressure.breaker.admit()).transpose()?;
         let text = canonical(request);
         let (id, mut known) = self.claim(caller, key, &text, until).await?;
+        Span::current().record("order_id", id.as_str());
         let submitted = known.is_none();
         if submitted {
             let placement = self.price(caller, &id, request, &text, until).await?;
@@ -83,7 +84,7 @@ impl Placing {
                         _ if known.is_some() => {}
                         Some(_) => return Err(perhaps_placed()),
                         None => {
-                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order, place));
+                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order, place).in_current_span());
                             return Ok(Placed::Undecided { id, order: None });
                         }
                     }

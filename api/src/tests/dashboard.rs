@@ -34,6 +34,8 @@ async fn the_dashboard_tells_counts_values_and_takings() {
             takings("2026-01-31T09:00:00Z", eur, 500),
             takings("2026-01-31T09:00:00Z", krw, 24_000),
         ],
+        standings: Vec::new(),
+        failing_since: None,
         stuck: 4,
         stuck_at: vec![StuckAt { step: Some(Step::DeliveryRequest), orders: 3 }, StuckAt { step: None, orders: 1 }],
     };

@@ -10,9 +10,10 @@ use std::time::Duration;
 use activities::{Activities, Modes, OpenError, Setup, StoreError};
 use clap::builder::FalseyValueParser;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info, warn};
 use worker::Management;
-use workflows::Context;
+use workflows::{Capacity, Context};
 
 use crate::access::{self, AccessError};
 use crate::config::{Configuration, HttpUrl, InvalidConfiguration};
@@ -26,6 +27,7 @@ use crate::stop::StopRequests;
 const API_GRACE: Duration = Duration::from_secs(20);
 /// How long steps in flight may take then. What is cut off goes on in another worker.
 const WORKER_GRACE: Duration = Duration::from_secs(20);
+const SUM_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// What both are told.
 #[derive(Clone, Debug, clap::Args)]
@@ -77,6 +79,12 @@ pub struct WorkerSettings {
     /// Where probes and metrics are asked, over HTTP/1.1; it knows no callers, so keep it private [default: 127.0.0.1:9081]
     #[arg(long, env = Listener::Management.variable(), value_name = "ADDRESS")]
     pub management_listen: Option<SocketAddr>,
+
+    /// How many attempts at steps it makes at once, of each context; more wait for their turn, which takes no time from
+    /// them. Measure how many one worker bears, and scale by `jumun_worker_attempts_in_flight` and `..._waiting`
+    /// [default: 256] (or `JUMUN_WORKER__ATTEMPTS_AT_ONCE`)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub attempts_at_once: Option<u32>,
 
     /// Let `POST /debug/sick` at the management port make the worker sick, to see that it is restarted
     #[arg(long, env = "JUMUN_DEBUG", value_parser = FalseyValueParser::new())]
@@ -151,7 +159,7 @@ pub async fn run_api(settings: &ApiSettings, configuration: Configuration) -> Re
     let texts = |urls: &[HttpUrl]| urls.iter().map(HttpUrl::to_string).collect::<Vec<_>>();
     let engine = api::Engine::of_nodes(&texts(&engine.ingress), &texts(&engine.admin))?;
     let Configuration { stuck_after, limits, .. } = configuration;
-    let Some(activities) = unless_stopped(&mut requests, open(configuration)).await? else { return Ok(()) };
+    let Some(activities) = unless_stopped(&mut requests, Box::pin(open(configuration))).await? else { return Ok(()) };
     let stopping = CancellationToken::new();
     let deps = api::Deps {
         orders: activities.orders,
@@ -184,28 +192,38 @@ pub async fn run_api(settings: &ApiSettings, configuration: Configuration) -> Re
 /// Serves the engine until it is asked to stop.
 pub async fn run_worker(settings: &WorkerSettings, configuration: Configuration) -> Result<(), ApartError> {
     let mut requests = StopRequests::listen(settings.common.until_stdin_closes)?;
-    let address = |listener: Listener, wanted: Option<SocketAddr>| {
-        wanted.unwrap_or_else(|| listener.default_address(false))
-    };
+    let address =
+        |listener: Listener, wanted: Option<SocketAddr>| wanted.unwrap_or_else(|| listener.default_address(false));
     let listener = listen::bind(Listener::Worker, address(Listener::Worker, settings.worker_listen)).await?;
     let management = address(Listener::Management, settings.management_listen);
     let management = listen::bind(Listener::Management, management).await?;
     let (url, management_url) = (listen::url(listener.local_addr()?), listen::url(management.local_addr()?));
     let metrics = api::Metrics::of_process();
     let keys = configuration.identity_keys.clone();
+    let capacity = Capacity::new(settings.attempts_at_once.unwrap_or(configuration.attempts_at_once));
     if keys.is_empty() {
         warn!("`worker.identity_keys` is not set: the worker answers whoever reaches it");
     }
-    let Some(activities) = unless_stopped(&mut requests, open(configuration)).await? else { return Ok(()) };
+    let Some(activities) = unless_stopped(&mut requests, Box::pin(open(configuration))).await? else { return Ok(()) };
     let (stopping, stopped) = (CancellationToken::new(), CancellationToken::new());
+    let _summing_up = AbortOnDropHandle::new(tokio::spawn(sum_up(metrics.clone())));
     let render = Arc::new(move || metrics.render());
     let probes = Management::new(activities.orders.clone(), render, stopping.clone(), settings.debug);
     let _stopped = stopped.clone().drop_guard();
     tokio::spawn(probes.serve(management, stopped.clone()));
-    let endpoint = worker::endpoint(activities.ports(), &keys);
+    let endpoint = worker::endpoint(activities.ports(), &capacity, &keys);
     let serving = Serving::start(|stop| worker::serve(listener, endpoint, stop, WORKER_GRACE));
     let ready = PartReady { part: "worker", url, management: Some(management_url), pid: std::process::id() };
     until_stopped(&settings.common, &ready, requests, serving, Part::Worker, &stopping).await
+}
+
+/// Histograms take up ever more memory between two times that somebody looks at the metrics.
+async fn sum_up(metrics: api::Metrics) {
+    let mut ticks = tokio::time::interval(SUM_UP_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics.sum_up();
+    }
 }
 
 /// Says where it is, and serves until it is asked to stop: then not ready at once, and gone after the drain.

@@ -11,14 +11,17 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use activities::{CardKeys, Login, NAMESPACE, NotificationSettings, Store, StoreError, Template, TemplateSettings, Within};
+use activities::{
+    CardKeys, Login, NAMESPACE, NotificationSettings, Store, StoreError, Template, TemplateSettings, Within,
+};
 use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
 use worker::IdentityKey;
 use workflows::notification::Secret;
-use workflows::{Context, Status, Step};
+use workflows::{Capacity, Context, Status, Step};
 
 use crate::store_url::StoreUrl;
+use crate::telemetry::LogFormat;
 use reader::{Fault, Reader, Wrong};
 
 const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -50,10 +53,30 @@ pub struct Configuration {
     pub limits: Limits,
     /// The engines that the worker answers, besides the one that jumun starts itself.
     pub identity_keys: Vec<IdentityKey>,
+    /// How many attempts at steps of each context the worker makes at once.
+    pub attempts_at_once: u32,
     /// An engine that runs already. Absent: jumun starts one of its own.
     pub engine: Option<ExistingEngine>,
+    pub telemetry: TelemetrySettings,
     /// A store that runs already. Absent: the embedded one, in the data directory.
     pub store: Option<ExistingStore>,
+}
+
+/// What jumun says of itself while it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TelemetrySettings {
+    pub log_format: LogFormat,
+    /// Absent: nothing is traced.
+    pub traces: Option<TraceSettings>,
+}
+
+/// A collector of traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TraceSettings {
+    /// Its base URL, for OpenTelemetry's protocol over HTTP.
+    pub url: HttpUrl,
+    /// How many of a hundred traces are kept of those that begin here, 0 to 100.
+    pub percent: u32,
 }
 
 /// A SurrealDB server that others start and stop.
@@ -125,7 +148,9 @@ impl Configuration {
             limits: limits::read(&mut reader),
             access: access(&mut reader),
             identity_keys: reader.list("worker.identity_keys", |text| Ok(text.parse()?)).unwrap_or_default(),
+            attempts_at_once: reader.number("worker.attempts_at_once", 1..=limits::MOST).unwrap_or(Capacity::DEFAULT),
             engine: engine(&mut reader),
+            telemetry: telemetry(&mut reader),
             store: store(&mut reader),
         };
         let faults = reader.close();
@@ -176,6 +201,21 @@ fn engine(reader: &mut Reader) -> Option<ExistingEngine> {
     Some(ExistingEngine { ingress: ingress?, admin: admin? })
 }
 
+fn telemetry(reader: &mut Reader) -> TelemetrySettings {
+    let log_format = reader.read("telemetry.log_format", log_format).unwrap_or_default();
+    let percent = reader.number("telemetry.traces_percent", 0..=100).unwrap_or(100);
+    let url = reader.read("telemetry.traces_url", |text| Ok(text.parse::<HttpUrl>()?));
+    TelemetrySettings { log_format, traces: url.map(|url| TraceSettings { url, percent }) }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, Wrong> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(Wrong::LogFormat),
+    }
+}
+
 fn store(reader: &mut Reader) -> Option<ExistingStore> {
     const PARTS: [&str; 4] = ["store.url", "store.username", "store.password", "store.password_file"];
     if !PARTS.iter().any(|name| reader.has(name)) {
@@ -189,7 +229,11 @@ fn store(reader: &mut Reader) -> Option<ExistingStore> {
     }
     let username = reader.require("store.username", present);
     let password = reader.require_secret("store.password", present);
-    Some(ExistingStore { url: url?, namespace, login: Some(Login { username: username?, password: password?, within }) })
+    Some(ExistingStore {
+        url: url?,
+        namespace,
+        login: Some(Login { username: username?, password: password?, within }),
+    })
 }
 
 impl ExistingStore {
@@ -355,6 +399,7 @@ mod tests {
         attempt_timeout = "3s"
         [worker]
         identity_keys = ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]
+        attempts_at_once = 32
         [notifications.template]
         endpoint = "https://kakao.example/send?v=2"
         api_key = "api-key"
@@ -365,6 +410,10 @@ mod tests {
         [notifications.template.templates.in_delivery]
         code = "ON_ITS_WAY"
         text = "On its way"
+        [telemetry]
+        log_format = "json"
+        traces_url = "http://collector:4318/"
+        traces_percent = 5
         [limits]
         requests_per_second = 7
         head_timeout = "2s"
@@ -391,11 +440,10 @@ mod tests {
 
         let secrets = tempfile::tempdir().expect("a temporary directory");
         let card_key = &*CardKeys::draw();
-        for (name, secret) in
-            [("template-api-key", "secret"), ("template-sender-key", "secret"), ("card-key", card_key)]
-        {
-            std::fs::write(secrets.path().join(name), secret).expect("writes");
+        for name in ["template-api-key", "template-sender-key", "store-password"] {
+            std::fs::write(secrets.path().join(name), "secret").expect("writes");
         }
+        std::fs::write(secrets.path().join("card-key"), card_key).expect("writes");
         let is_setting = |line: &str| line.starts_with('[') || line.contains(" = ") && !line.contains(". ");
         let uncommented =
             LISTED.lines().map(|line| line.strip_prefix("# ").filter(|line| is_setting(line)).unwrap_or(line));
@@ -403,7 +451,7 @@ mod tests {
         let examples = examples.replace("/run/secrets", secrets.path().to_str().expect("is Unicode"));
         let configuration = read(&examples, &[]).expect("is sound");
         assert_eq!(configuration.providers.len(), Context::ALL.len());
-        assert!(configuration.card_keys.is_some());
+        assert!(configuration.card_keys.is_some() && configuration.store.is_some());
         assert!(configuration.payment_store.is_some() && configuration.notifications.template.is_some());
         assert_eq!(configuration.identity_keys.len(), 2);
     }
@@ -426,6 +474,13 @@ mod tests {
         assert_eq!(notifications.attempt_timeout, Duration::from_secs(3));
         let keys: Vec<_> = configuration.identity_keys.iter().map(ToString::to_string).collect();
         assert_eq!(keys, ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]);
+        assert_eq!(configuration.attempts_at_once, 32);
+        let TelemetrySettings { log_format, traces } = configuration.telemetry;
+        let traces = traces.expect("are sent");
+        assert_eq!(
+            (log_format, &*traces.url.to_string(), traces.percent),
+            (LogFormat::Json, "http://collector:4318", 5)
+        );
         let template = notifications.template.expect("is there");
         assert_eq!((template.api_key.0.as_str(), template.sender_key.0.as_str()), ("api-key", "sender-key"));
         assert_eq!(template.endpoint, "https://kakao.example/send?v=2");
@@ -479,6 +534,7 @@ mod tests {
             attempt_timeout = "1h"
             [worker]
             identity_keys = ["AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]
+            attempts_at_once = 0
             [notifications.template]
             api_key = "a"
             api_key_file = "b"
@@ -532,6 +588,7 @@ mod tests {
             "providers.stock: expected text, in quotes".to_owned(),
             "worker.identity_keys: expected the public key of an engine: publickeyv1_ and 32 bytes in base58"
                 .to_owned(),
+            "worker.attempts_at_once: expected a whole number from 1 to 1000000".to_owned(),
         ];
         expected.sort();
         assert_eq!(found, expected);

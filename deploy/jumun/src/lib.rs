@@ -25,22 +25,19 @@ mod seed;
 mod settings;
 mod stop;
 mod store_url;
+mod telemetry;
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use activities::Activities;
 use clap::{Parser, Subcommand};
-use restate_sdk::filter::ReplayAwareFilter;
 use tokio::runtime::Runtime;
-use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{ParseError, filter_fn};
-use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::filter::ParseError;
 
 use crate::access::{AccessError, Mint};
 use crate::config::Configuration;
@@ -239,8 +236,8 @@ pub fn main_wrapped(wrap: Wrap) -> ExitCode {
 }
 
 fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
-    start_logging(&settings.log);
     let configuration = settings.configuration().map_err(LocalError::from)?;
+    let _telemetry = telemetry::start(&settings.log, &configuration.telemetry, "jumun");
     let dir = local::open_data_dir(settings)?;
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(local::run(settings, configuration, &dir, wrap));
@@ -250,30 +247,31 @@ fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
 }
 
 fn run_api(settings: &apart::ApiSettings) -> Result<(), Failure> {
-    start_logging(&settings.common.log);
     let configuration = settings.common.configuration().map_err(ApartError::from)?;
+    let _telemetry = telemetry::start(&settings.common.log, &configuration.telemetry, "jumun-api");
     Ok(Runtime::new()?.block_on(apart::run_api(settings, configuration))?)
 }
 
 fn run_worker(settings: &apart::WorkerSettings) -> Result<(), Failure> {
-    start_logging(&settings.common.log);
     let configuration = settings.common.configuration().map_err(ApartError::from)?;
+    let _telemetry = telemetry::start(&settings.common.log, &configuration.telemetry, "jumun-worker");
     Ok(Runtime::new()?.block_on(apart::run_worker(settings, configuration))?)
 }
 
 fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
-    start_logging(&settings.log);
     let configuration = settings.configuration().map_err(ProvideError::from)?;
-    let store = settings.occupy_store(&configuration)?;
+    let service = format!("jumun-{}", settings.context);
+    let _telemetry = telemetry::start(&settings.log, &configuration.telemetry, &service);
+    let place = settings.take_place(&configuration)?;
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(provider::run(settings, configuration, &store));
+    let outcome = runtime.block_on(provider::run(settings, configuration, &place));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     Ok(outcome?)
 }
 
 fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
-    start_logging(&settings.log);
+    telemetry::start_lines(&settings.log);
     let dir = rebuild::open_data_dir(settings)?;
     let runtime = Runtime::new()?;
     let outcome = runtime.block_on(rebuild::run(settings, &dir));
@@ -283,7 +281,7 @@ fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
 }
 
 fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
-    start_logging(&settings.log);
+    telemetry::start_lines(&settings.log);
     let runtime = Runtime::new()?;
     if let Some(api) = runtime.block_on(demo::find(settings))? {
         let configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os());
@@ -303,12 +301,12 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
 
 /// A command that asks an engine something and is done.
 fn run_briefly(log: &str, asking: impl Future<Output = Result<(), DeploymentsError>>) -> Result<(), Failure> {
-    start_logging(log);
+    telemetry::start_lines(log);
     Ok(Runtime::new()?.block_on(asking)?)
 }
 
 fn run_doctor(settings: &doctor::Settings) -> Result<(), Failure> {
-    start_logging(&settings.log);
+    telemetry::start_lines(&settings.log);
     let runtime = Runtime::new()?;
     let patient = runtime.block_on(doctor::find(settings))?;
     let outcome = runtime.block_on(until_stopped(async { Ok(doctor::run(settings, &patient).await?) }));
@@ -376,25 +374,6 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn log_filter(text: &str) -> Result<String, ParseError> {
     EnvFilter::builder().parse(text).map(|_| text.to_owned())
-}
-
-fn start_logging(filter: &str) {
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .compact()
-        .with_filter(filter_fn(|metadata| !is_suspension(metadata)))
-        // What a workflow says is said once, not again by every replay.
-        .with_filter(ReplayAwareFilter)
-        // The last one is asked first. Were it any other, all spans of the store's would be made, and then not looked at.
-        .with_filter(EnvFilter::builder().parse_lossy(filter));
-    tracing_subscriber::registry().with(lines).init();
-}
-
-/// The SDK warns, twice, whenever an order is put aside to wait, and nothing but the text tells that from a failure.
-/// Failures are in the engine's log and UI.
-fn is_suspension(metadata: &Metadata<'_>) -> bool {
-    metadata.is_event() && *metadata.level() == Level::WARN && metadata.target().starts_with("restate_sdk")
 }
 
 /// Where things are kept that can be fetched again, as the XDG base directory specification has it.

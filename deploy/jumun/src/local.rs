@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{debug, error, info};
 use worker::AdminError;
-use workflows::Context;
+use workflows::{Capacity, Context};
 
 use crate::Wrap;
 use crate::access::{self, AccessError};
@@ -188,6 +188,7 @@ pub async fn start(
     let urls = Urls { api: listen::url(api_address), worker: listen::url(worker_address) };
 
     let Configuration { stuck_after, limits, .. } = configuration;
+    let capacity = Capacity::new(configuration.attempts_at_once);
     let seeds_may_wait = configuration.providers.contains_key(&Context::Stock);
     let failure = StoreFailure::default();
     let activities = open(dir, failure.clone(), payment_store.as_ref(), configuration);
@@ -195,7 +196,7 @@ pub async fn start(
     let (activities, ()) = tokio::try_join!(activities, engine_ready)?;
     let activities = wrap(activities);
 
-    let endpoint = worker::endpoint(activities.ports(), &engine.keys);
+    let endpoint = worker::endpoint(activities.ports(), &capacity, &engine.keys);
     let worker = Serving::start(|stop| worker::serve(worker_listener, endpoint, stop, WORKER_GRACE));
     engine.register(&urls.worker).await?;
     let seeds = Seeds { merchants: activities.merchants.clone(), stock: activities.stock.clone() };

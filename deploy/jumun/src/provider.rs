@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use activities::provider::ProviderSetup;
-use activities::{OpenError, StoreFailure};
+use activities::provider::{ProviderSetup, ProviderStore};
+use activities::{OpenError, StoreError, StoreFailure};
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 use workflows::Context;
 
-use crate::config::{Configuration, InvalidConfiguration};
+use crate::config::{Configuration, ExistingStore, InvalidConfiguration};
 use crate::disk::{self, Unwritable};
 use crate::listen::{self, ListenError, Listener};
 use crate::report::{self, ProviderReady};
@@ -38,7 +38,7 @@ pub struct Settings {
 
     /// Where its data is, which is its alone: `surrealkv://PATH`, `mem://` (kept nowhere), for payment also
     /// `postgres://...` (then rather in `JUMUN_PAYMENT__STORE`, which no process list shows)
-    /// [default: `surrealkv://.jumun/providers/CONTEXT`]
+    /// [default: a database of its own in the server of `[store]`, or `surrealkv://.jumun/providers/CONTEXT`]
     #[arg(long, env = "JUMUN_PROVIDER_STORE", hide_env_values = true, value_name = "URL")]
     pub store: Option<StoreUrl>,
 
@@ -46,7 +46,7 @@ pub struct Settings {
     #[arg(long, env = "JUMUN_PROVIDER_SANDBOX", value_parser = FalseyValueParser::new())]
     pub sandbox: bool,
 
-    /// The configuration file (TOML), of which it reads `[payment]` and `[notifications]`; the environment is above it
+    /// The configuration file (TOML), of which it reads `[store]`, `[payment]` and `[notifications]`; the environment is above it
     #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
 
@@ -122,37 +122,75 @@ impl Settings {
         Configuration::read(self.config.as_deref(), std::env::vars_os())
     }
 
-    /// Takes the store, which the caller drops when nothing uses it any more.
-    pub fn occupy_store(&self, configuration: &Configuration) -> Result<OccupiedStore, ProvideError> {
+    /// Takes the place of its data, which the caller drops when nothing uses it any more.
+    pub fn take_place(&self, configuration: &Configuration) -> Result<Place, ProvideError> {
         let of_payments = configuration.payment_store.as_ref().filter(|_| self.context == Context::Payment);
-        let on_disk = || StoreUrl::on_disk(&format!(".jumun/providers/{}", self.context));
-        let store = self.store.as_ref().or(of_payments).cloned().unwrap_or_else(on_disk);
+        let store = match (self.store.as_ref().or(of_payments), &configuration.store) {
+            (Some(own), _) => own.clone(),
+            (None, Some(server)) => return Ok(Place::Server(server.clone())),
+            (None, None) => StoreUrl::on_disk(&format!(".jumun/providers/{}", self.context)),
+        };
         if store.is_postgres() && self.context != Context::Payment {
             return Err(ProvideError::NotInPostgres(self.context));
         }
-        Ok(store.occupy()?)
+        Ok(Place::Own(store.occupy()?))
+    }
+}
+
+/// Where a provider's data is.
+#[derive(Debug)]
+pub enum Place {
+    /// In a store that is its alone.
+    Own(OccupiedStore),
+    /// In a database of its own of a server that keeps those of others, too.
+    Server(ExistingStore),
+}
+
+impl Place {
+    fn url(&self) -> &StoreUrl {
+        match self {
+            Self::Own(store) => store.url(),
+            Self::Server(server) => &server.url,
+        }
+    }
+
+    /// Where it lies on this machine's disk, if it does.
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Own(store) => store.path(),
+            Self::Server(_) => None,
+        }
+    }
+
+    async fn open(&self) -> Result<ProviderStore, StoreError> {
+        Ok(match self {
+            Self::Own(store) => ProviderStore::At(store.address().to_owned()),
+            Self::Server(server) => ProviderStore::In(server.connect().await?),
+        })
     }
 }
 
 /// Serves until it is asked to stop, or cannot go on.
-pub async fn run(settings: &Settings, configuration: Configuration, store: &OccupiedStore) -> Result<(), ProvideError> {
+pub async fn run(settings: &Settings, configuration: Configuration, place: &Place) -> Result<(), ProvideError> {
     let mut requests = StopRequests::listen(settings.until_stdin_closes)?;
     let context = settings.context;
     let listener = Listener::Provider(context);
     let bound = listen::bind(listener, settings.listen.unwrap_or_else(|| listener.default_address(false))).await?;
     let url = listen::url(bound.local_addr()?);
-    let setup = ProviderSetup {
-        store: store.address().to_owned(),
-        notifications: configuration.notifications,
-        sandbox: settings.sandbox,
-        failure: StoreFailure::default(),
-    };
-    let written: Vec<_> = store.path().map(Path::to_owned).into_iter().collect();
+    let failure = StoreFailure::default();
+    let written: Vec<_> = place.path().map(Path::to_owned).into_iter().collect();
     written.iter().try_for_each(|dir| disk::check(dir, disk::TO_GO_ON)).map_err(ProvideError::CannotBegin)?;
+    let opening = async {
+        let setup = ProviderSetup {
+            store: place.open().await?,
+            notifications: configuration.notifications,
+            sandbox: settings.sandbox,
+            failure: failure.clone(),
+        };
+        activities::provider::endpoint(context, &setup).await
+    };
     let endpoint = tokio::select! {
-        opened = activities::provider::endpoint(context, &setup) => {
-            opened.map_err(|cause| ProvideError::Open { store: store.url().clone(), cause })?
-        }
+        opened = opening => opened.map_err(|cause| ProvideError::Open { store: place.url().clone(), cause })?,
         by = requests.next() => {
             info!(by, "stopped before it was ready");
             return Ok(());
@@ -162,12 +200,12 @@ pub async fn run(settings: &Settings, configuration: Configuration, store: &Occu
     let serving = activities::provider::serve(bound, endpoint, stop.clone().cancelled_owned(), GRACE);
     tokio::pin!(serving);
     let ready =
-        ProviderReady { context, url, pid: std::process::id(), store: store.url().clone(), sandbox: settings.sandbox };
+        ProviderReady { context, url, pid: std::process::id(), store: place.url().clone(), sandbox: settings.sandbox };
     if let Err(error) = report::provider_ready(&ready, settings.json) {
         debug!(%error, "nobody reads standard output");
     }
     let outcome = tokio::select! {
-        unwritable = disk::unwritable(&written, &setup.failure) => {
+        unwritable = disk::unwritable(&written, &failure) => {
             info!("stopping, because nothing can be written");
             Err(ProvideError::Unwritable(unwritable))
         }
@@ -214,21 +252,26 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_is_above_the_configuration_which_only_speaks_of_payments() {
-        let configured = configuration(Some("postgres://configured/db"));
-        let store = |arguments: &[&str]| {
-            let store = settings(arguments).occupy_store(&configured).expect("is free");
-            store.url().to_string()
+    fn the_flag_is_above_the_configuration_where_payments_may_have_a_store_of_their_own() {
+        let place = |configured: &Configuration, arguments: &[&str]| {
+            settings(arguments).take_place(configured).expect("is free").url().to_string()
         };
-        assert_eq!(store(&["payment"]), "postgres://configured/db");
-        assert_eq!(store(&["payment", "--store", "mem://"]), "mem://");
-        assert_eq!(store(&["stock", "--store", "mem://"]), "mem://");
+        let configured = configuration(Some("postgres://configured/db"));
+        assert_eq!(place(&configured, &["payment"]), "postgres://configured/db");
+        assert_eq!(place(&configured, &["payment", "--store", "mem://"]), "mem://");
+        assert_eq!(place(&configured, &["stock", "--store", "mem://"]), "mem://");
+        let server = ("JUMUN_STORE__URL".into(), "ws://store:8000".into());
+        let server = Configuration::read(None, [server]).expect("is sound");
+        let configured = Configuration { store: server.store, ..configured };
+        assert_eq!(place(&configured, &["stock"]), "ws://store:8000");
+        assert_eq!(place(&configured, &["payment"]), "postgres://configured/db");
+        assert_eq!(place(&configured, &["stock", "--store", "mem://"]), "mem://");
     }
 
     #[test]
     fn only_payments_can_be_kept_in_postgres() {
         let kitchen = settings(&["kitchen", "--store", "postgres://host/db"]);
-        let error = kitchen.occupy_store(&configuration(None)).expect_err("cannot");
+        let error = kitchen.take_place(&configuration(None)).expect_err("cannot");
         assert!(matches!(error, ProvideError::NotInPostgres(Context::Kitchen)), "{error}");
         assert_eq!(error.exit_code(), 2);
     }

@@ -6,14 +6,18 @@ use std::time::Duration;
 
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
+use tracing::Instrument;
 
 use super::{AttemptRequest, Attempted, Notice, Notifications};
 use crate::durable::{self, Failed};
-use crate::{MessageId, Step};
+use crate::measures::called_webhook;
+use crate::trace::{self, Within};
+use crate::{Capacity, MessageId, Step};
 
 /// An order's notifications. Its key is the order's id.
 pub struct NotificationQueue {
     pub notifications: Arc<dyn Notifications>,
+    pub capacity: Capacity,
 }
 
 #[restate_sdk::object(
@@ -33,34 +37,45 @@ impl NotificationQueue {
     #[handler]
     async fn send(&self, ctx: ObjectContext<'_>, notice: Json<Notice>) -> HandlerResult<()> {
         let Json(notice) = notice;
+        let span = trace::handling("notification.send", ctx.key(), ctx.headers());
+        let messages = self.make_known(&ctx, &notice).instrument(span).await;
+        for message in messages {
+            let queue = queue_of(&message);
+            let queue = ctx.object_client::<MessageQueueClient>(queue);
+            queue.deliver(Json(message)).within(ctx.headers()).send();
+        }
+        Ok(())
+    }
+}
+
+impl NotificationQueue {
+    /// The messages that somebody is to be sent.
+    async fn make_known(&self, ctx: &ObjectContext<'_>, notice: &Notice) -> Vec<MessageId> {
         let step = Step::NotificationSend;
-        let messages = loop {
-            let (notifications, notice) = (&self.notifications, notice.clone());
+        loop {
+            let (notifications, capacity, notice) = (&self.notifications, &self.capacity, notice.clone());
             let policy = step.default_policy();
             let heard = ctx
                 .run(move || async move {
-                    let send = notifications.send(&notice);
-                    Ok(Json(durable::attempt(step, policy.attempt_timeout(), send).await.map_err(Failed::into_error)?))
+                    let asked = notifications.send(&notice);
+                    let sent = durable::attempt(capacity, step, policy.attempt_timeout(), asked).await;
+                    Ok(Json(sent.map_err(Failed::into_error)?))
                 })
                 .name(step.name())
                 .retry_policy(durable::retries(&policy))
                 .await;
             // The engine's cancel button does not keep anybody from knowing.
             if let Ok(Json(messages)) = heard {
-                break messages;
+                return messages;
             }
-        };
-        for message in messages {
-            let queue = queue_of(&message);
-            ctx.object_client::<MessageQueueClient>(queue).deliver(Json(message)).send();
         }
-        Ok(())
     }
 }
 
 /// One channel's messages about one order. Its key is both, or the message's id where it is a replay.
 pub struct MessageQueue {
     pub notifications: Arc<dyn Notifications>,
+    pub capacity: Capacity,
 }
 
 #[restate_sdk::object(
@@ -79,15 +94,8 @@ impl MessageQueue {
     #[handler]
     async fn deliver(&self, ctx: ObjectContext<'_>, message: Json<MessageId>) -> HandlerResult<()> {
         let Json(message_id) = message;
-        for failures in 0.. {
-            let request = AttemptRequest { message_id: message_id.clone(), failures, replay: false };
-            match self.attempt(&ctx, request).await {
-                Attempted::Failed { retry_in_ms: Some(delay) } => {
-                    let _ = ctx.sleep(Duration::from_millis(delay)).await;
-                }
-                Attempted::Delivered | Attempted::Failed { retry_in_ms: None } => break,
-            }
-        }
+        let span = trace::handling("message.deliver", ctx.key(), ctx.headers());
+        self.keep_trying(&ctx, message_id).instrument(span).await;
         Ok(())
     }
 
@@ -101,16 +109,31 @@ impl MessageQueue {
 }
 
 impl MessageQueue {
+    async fn keep_trying(&self, ctx: &ObjectContext<'_>, message_id: MessageId) {
+        for failures in 0.. {
+            let request = AttemptRequest { message_id: message_id.clone(), failures, replay: false };
+            match self.attempt(ctx, request).await {
+                Attempted::Failed { retry_in_ms: Some(delay) } => {
+                    let _ = ctx.sleep(Duration::from_millis(delay)).await;
+                }
+                Attempted::Delivered | Attempted::Failed { retry_in_ms: None } => break,
+            }
+        }
+    }
+
     /// One attempt that is certain to have been made: an interruption can come instead of it.
     async fn attempt(&self, ctx: &ObjectContext<'_>, request: AttemptRequest) -> Attempted {
         let step = Step::NotificationDeliver;
         let policy = step.default_policy();
         loop {
-            let (notifications, request) = (&self.notifications, request.clone());
+            let (notifications, capacity, request) = (&self.notifications, &self.capacity, request.clone());
             let attempted = ctx
                 .run(move || async move {
                     let attempt = notifications.deliver(&request);
-                    let attempted = durable::attempt(step, policy.attempt_timeout(), attempt).await;
+                    let attempted = durable::attempt(capacity, step, policy.attempt_timeout(), attempt).await;
+                    if let (Ok(attempted), true) = (&attempted, is_to_webhook(&request.message_id)) {
+                        called_webhook(matches!(attempted, Attempted::Delivered));
+                    }
                     Ok(Json(attempted.map_err(Failed::into_error)?))
                 })
                 .name(step.name())
@@ -121,6 +144,10 @@ impl MessageQueue {
             }
         }
     }
+}
+
+fn is_to_webhook(message: &MessageId) -> bool {
+    message.as_str().split_once('.').is_some_and(|(_, channel)| channel.starts_with("webhook-"))
 }
 
 /// `ORDER/CHANNEL`: the messages of one channel about one order, one after another.

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
-use tracing::{Instrument, warn};
+use tracing::{Instrument, info_span, warn};
 
 use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
 use crate::durable::{self, Failed};
-use crate::{OrderId, ProviderError, Step, StepPolicy};
+use crate::{Capacity, OrderId, ProviderError, Step, StepPolicy};
 
 /// How long noting a failed attempt may take; the time in which a step gives up has no more to spare.
 const NOTE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -34,6 +34,7 @@ pub(super) enum Unheard {
 /// One durable step: the activity and the record of it.
 pub(super) struct Attempt<'a> {
     pub(super) ports: &'a Ports,
+    pub(super) capacity: &'a Capacity,
     pub(super) input: &'a PlaceOrder,
     pub(super) order_id: OrderId,
     /// The order so far; `None` for the step that places it.
@@ -49,12 +50,7 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(self, ctx: &'a WorkflowContext<'a>) -> Result<Heard, Unheard> {
         let policy = self.input.placement.lifecycle.policy(self.step);
         let (step, order_id) = (self.step, self.order_id.clone());
-        let span = tracing::info_span!("step", "otel.name" = step.name(), step = step.name(), %order_id);
-        let heard = ctx
-            .run(move || self.once(policy).instrument(span))
-            .name(step.name())
-            .retry_policy(durable::retries(&policy))
-            .await;
+        let heard = ctx.run(move || self.once(policy)).name(step.name()).retry_policy(durable::retries(&policy)).await;
         match heard {
             Ok(Json(heard)) => Ok(heard),
             Err(error) if error.code() == 409 => Err(Unheard::Interrupted),
@@ -67,7 +63,7 @@ impl<'a> Attempt<'a> {
 
     /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
     async fn once(self, policy: StepPolicy) -> HandlerResult<Json<Heard>> {
-        let heard = durable::attempt(self.step, policy.attempt_timeout(), self.act()).await;
+        let heard = durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()).await;
         if let Err(failed) = &heard {
             let note = self.ports.orders.note_failure(&self.order_id, self.step, &failed.why);
             if !matches!(tokio::time::timeout(NOTE_TIMEOUT, note).await, Ok(Ok(()))) {
@@ -78,9 +74,11 @@ impl<'a> Attempt<'a> {
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {
-        let (outcome, facts) = match &self.before {
-            Some(order) if self.step.context().is_some() => {
-                let outcome = steps::perform(self.ports, self.step, order, self.input).await?;
+        let (outcome, facts) = match (&self.before, self.step.context()) {
+            (Some(order), Some(context)) => {
+                let span =
+                    info_span!("provider", "otel.name" = self.step.name(), "otel.kind" = "client", context = %context);
+                let outcome = steps::perform(self.ports, self.step, order, self.input).instrument(span).await?;
                 let facts = rules::facts(self.step, &outcome, order);
                 (outcome, facts)
             }
@@ -97,7 +95,8 @@ impl<'a> Attempt<'a> {
             self.ports.orders.forget_failures(&self.order_id).await?;
             Vec::new()
         } else {
-            self.ports.orders.record(entry).await?.events
+            let span = info_span!("record", "otel.name" = "orders.record", "otel.kind" = "client");
+            self.ports.orders.record(entry).instrument(span).await?.events
         };
         Ok(Heard { outcome, events, at: self.ports.orders.now() })
     }

@@ -150,12 +150,25 @@ pub struct Dashboard {
     pub payments: Vec<Tally<PaymentState>>,
     /// The same by the state of the delivery; orders without one are left out.
     pub deliveries: Vec<Tally<DeliveryState>>,
+    /// How many orders of each lifecycle are at each status, in their order; those without orders are left out.
+    pub standings: Vec<Standing>,
     /// What was taken in each hour that saw any of it, oldest first.
     pub hours: Vec<Takings>,
     /// How many orders are stuck.
     pub stuck: u64,
     /// The same by the step that fails, the most first.
     pub stuck_at: Vec<StuckAt>,
+    /// Since when the step has been failing that has been failing longest, if one is.
+    pub failing_since: Option<DateTime<Utc>>,
+}
+
+/// How many orders of a lifecycle are at a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The name of a preset; `None` for all lifecycles that merchants have made themselves.
+    pub lifecycle: Option<String>,
+    pub status: Status,
+    pub orders: i64,
 }
 
 /// How many orders are stuck at a step.

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
+use tracing::Instrument;
 
-use crate::Step;
 use crate::durable::{self, Failed};
 use crate::payment::{Due, Payments};
+use crate::trace;
+use crate::{Capacity, Step};
 
 /// Gives back what came too late. Its key is the order's id.
 pub struct LateDeposit {
     pub payments: Arc<dyn Payments>,
+    pub capacity: Capacity,
 }
 
 #[restate_sdk::object(
@@ -29,14 +32,23 @@ impl LateDeposit {
     #[handler]
     async fn give_back(&self, ctx: ObjectContext<'_>, due: Json<Due>) -> HandlerResult<()> {
         let Json(due) = due;
-        let (step, payments) = (Step::PaymentReturnDeposit, &self.payments);
+        let span = trace::handling("late_deposit.give_back", ctx.key(), ctx.headers());
+        self.return_deposit(&ctx, &due).instrument(span).await;
+        Ok(())
+    }
+}
+
+impl LateDeposit {
+    async fn return_deposit(&self, ctx: &ObjectContext<'_>, due: &Due) {
+        let (step, payments, capacity) = (Step::PaymentReturnDeposit, &self.payments, &self.capacity);
         let policy = step.default_policy();
         loop {
             let due = due.clone();
             let given_back = ctx
                 .run(move || async move {
-                    let give_back = payments.return_deposit(&due);
-                    durable::attempt(step, policy.attempt_timeout(), give_back).await.map_err(Failed::into_error)?;
+                    let asked = payments.return_deposit(&due);
+                    let given_back = durable::attempt(capacity, step, policy.attempt_timeout(), asked).await;
+                    given_back.map_err(Failed::into_error)?;
                     Ok(())
                 })
                 .name(step.name())
@@ -44,7 +56,7 @@ impl LateDeposit {
                 .await;
             // Deaf to the engine's cancel button, like every undo.
             if given_back.is_ok() {
-                return Ok(());
+                return;
             }
         }
     }

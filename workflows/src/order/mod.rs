@@ -18,8 +18,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use book::{
-    Dashboard, DashboardQuery, Entry, Filed, OrderBook, OrderFilter, Positioned, Recorded, Stuck, StuckAt, Takings,
-    Tally, Trouble,
+    Dashboard, DashboardQuery, Entry, Filed, OrderBook, OrderFilter, Positioned, Recorded, Standing, Stuck, StuckAt,
+    Takings, Tally, Trouble,
 };
 pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports, due};

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
-use tracing::info;
+use tracing::{Instrument, info};
 
 use super::attempt::{Attempt, Unheard};
 use super::command::{
@@ -22,7 +22,8 @@ use crate::lifecycle::{
     StockTake,
 };
 use crate::notification::workflow::NotificationQueueClient;
-use crate::{OrderId, Step, durable};
+use crate::trace::{self, Within};
+use crate::{Capacity, OrderId, Step, durable};
 
 /// The promise that is resolved when it is decided whether the order stands.
 const PLACEMENT: &str = "placement";
@@ -30,6 +31,7 @@ const PLACEMENT: &str = "placement";
 /// The workflow of one order. Its key is the order's id.
 pub struct OrderWorkflow {
     pub ports: Ports,
+    pub capacity: Capacity,
 }
 
 #[restate_sdk::workflow(
@@ -48,23 +50,8 @@ impl OrderWorkflow {
     #[handler]
     async fn run(&self, ctx: WorkflowContext<'_>, input: Json<PlaceOrder>) -> HandlerResult<Json<Status>> {
         let Json(input) = input;
-        let mut run = Run::place(&ctx, &self.ports, &input).await?;
-        match run.live().await {
-            Ok(()) => run.hear_no_more_cancels().await,
-            Err(Stop::Cancelled(cancel)) => run.cancel(cancel).await,
-            // What is refused to an order that stands cannot be a reason to have refused the order.
-            Err(Stop::Refused(rejection)) if run.order.decided && rejection.is_of_placement() => {
-                run.cancel(Cancellation::impossible(rejection.to_string())).await;
-            }
-            Err(Stop::Refused(rejection)) => run.reject(rejection).await,
-            Err(Stop::Expired) => {
-                run.hear_no_more_cancels().await;
-                run.call_off(Step::OrderExpire, None, Fact::DepositExpired).await;
-            }
-            Err(Stop::GaveUp(step)) => run.give_up(step).await,
-        }
-        run.make_known();
-        Ok(Json(run.order.status))
+        let span = trace::handling("order.run", ctx.key(), ctx.headers());
+        Ok(Json(self.fulfil(&ctx, &input).instrument(span).await?))
     }
 
     /// Returns when it is decided whether the order stands.
@@ -83,12 +70,37 @@ impl OrderWorkflow {
         request: Json<CommandRequest>,
     ) -> HandlerResult<Json<Verdict>> {
         let Json(request) = request;
-        let verdict = match (Gate::of(request.command), request.command) {
-            (Some(gate), _) => pass_gate(&ctx, gate, request).await?,
-            (None, Command::Cancel) => ask_cancel(&ctx, request).await?,
-            (None, _) => Verdict::NotAllowed,
+        let span = trace::handling("order.command", ctx.key(), ctx.headers());
+        let verdict = async {
+            match (Gate::of(request.command), request.command) {
+                (Some(gate), _) => pass_gate(&ctx, gate, request).await,
+                (None, Command::Cancel) => ask_cancel(&ctx, request).await,
+                (None, _) => Ok(Verdict::NotAllowed),
+            }
         };
-        Ok(Json(verdict))
+        Ok(Json(verdict.instrument(span).await?))
+    }
+}
+
+impl OrderWorkflow {
+    async fn fulfil(&self, ctx: &WorkflowContext<'_>, input: &PlaceOrder) -> HandlerResult<Status> {
+        let mut run = Run::place(ctx, self, input).await?;
+        match run.live().await {
+            Ok(()) => run.hear_no_more_cancels().await,
+            Err(Stop::Cancelled(cancel)) => run.cancel(cancel).await,
+            // What is refused to an order that stands cannot be a reason to have refused the order.
+            Err(Stop::Refused(rejection)) if run.order.decided && rejection.is_of_placement() => {
+                run.cancel(Cancellation::impossible(rejection.to_string())).await;
+            }
+            Err(Stop::Refused(rejection)) => run.reject(rejection).await,
+            Err(Stop::Expired) => {
+                run.hear_no_more_cancels().await;
+                run.call_off(Step::OrderExpire, None, Fact::DepositExpired).await;
+            }
+            Err(Stop::GaveUp(step)) => run.give_up(step).await,
+        }
+        run.make_known();
+        Ok(run.order.status)
     }
 }
 
@@ -119,6 +131,7 @@ impl Cancellation {
 struct Run<'a> {
     ctx: &'a WorkflowContext<'a>,
     ports: &'a Ports,
+    capacity: &'a Capacity,
     input: &'a PlaceOrder,
     order: Order,
     /// Steps whose effect may have happened, in the order of doing.
@@ -247,7 +260,12 @@ impl<'a> Run<'a> {
     }
 
     /// Records the order, which cannot be interrupted: a cancel that arrives now is heard right after.
-    async fn place(ctx: &'a WorkflowContext<'a>, ports: &'a Ports, input: &'a PlaceOrder) -> HandlerResult<Self> {
+    async fn place(
+        ctx: &'a WorkflowContext<'a>,
+        workflow: &'a OrderWorkflow,
+        input: &'a PlaceOrder,
+    ) -> HandlerResult<Self> {
+        let OrderWorkflow { ports, capacity } = workflow;
         let order_id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
         ctx.set(RUN, ctx.invocation_id().to_owned());
         let mut interrupted = false;
@@ -255,6 +273,7 @@ impl<'a> Run<'a> {
         let (order, now) = loop {
             let attempt = Attempt {
                 ports,
+                capacity,
                 input,
                 order_id: order_id.clone(),
                 before: None,
@@ -276,6 +295,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             ctx,
             ports,
+            capacity,
             input,
             order,
             now,
@@ -468,7 +488,7 @@ impl<'a> Run<'a> {
     fn give_back_late_deposit(&self) {
         if self.deposit_arrived && !self.order.carried_out.contains(&Command::ConfirmDeposit) {
             let late = self.ctx.object_client::<LateDepositClient>(self.order.id.as_str());
-            late.give_back(Json(due(&self.order))).send();
+            late.give_back(Json(due(&self.order))).within(self.ctx.headers()).send();
         }
     }
 
@@ -546,6 +566,7 @@ impl<'a> Run<'a> {
     async fn attempt(&mut self, step: Step, before: Order, facts: Vec<Fact>) -> Result<Outcome, Unheard> {
         let attempt = Attempt {
             ports: self.ports,
+            capacity: self.capacity,
             input: self.input,
             order_id: self.order.id.clone(),
             before: Some(before),
@@ -569,7 +590,8 @@ impl<'a> Run<'a> {
     /// Hands what has become true to the order's queue of notifications, which goes on beside it.
     fn make_known(&mut self) {
         if let Some(notice) = self.news.take(&self.order) {
-            self.ctx.object_client::<NotificationQueueClient>(self.order.id.as_str()).send(Json(notice)).send();
+            let queue = self.ctx.object_client::<NotificationQueueClient>(self.order.id.as_str());
+            queue.send(Json(notice)).within(self.ctx.headers()).send();
         }
     }
 

@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::time;
 
 /// More of anything than there can be.
-const MOST: u32 = 1_000_000;
+pub const MOST: u32 = 1_000_000;
 const LONGEST_PATIENCE: Duration = Duration::from_hours(1);
 
 pub fn read(reader: &mut Reader) -> Limits {
