@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use activities::{Activities, CardKeys, Modes, NotificationSettings, Store};
+use activities::{Activities, CardKeys, Modes, NotificationSettings};
 use serde_json::{Value, json};
 use tests::{Answer, DEADLINE, Jumun, Setup, Shop, until};
 use workflows::order::OrderFilter;
@@ -128,8 +128,7 @@ async fn open_workflows(jumun: &Jumun) -> Vec<Value> {
 
 /// Opens the stopped system's store, and builds every order again from its events.
 async fn views_are_what_their_events_tell(setup: &Setup) {
-    let url = format!("surrealkv://{}?sync=every", setup.data_dir().join("store").display());
-    let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
+    let store = tokio::time::timeout(DEADLINE, setup.store()).await.expect("in time");
     let (payment_store, remote) = (None, BTreeMap::new());
     let (notifications, modes) = (NotificationSettings::default(), Arc::new(Modes::default()));
     let card_keys = CardKeys::draw().parse().expect("keys");

@@ -1,16 +1,16 @@
 //! `jumun rebuild`: views and tallies that were damaged by hand become what the events tell.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use activities::Store;
 use serde_json::{Value, json};
-use tests::{DEADLINE, Jumun, Setup, Shop, binary, expect_order};
+use tests::{DEADLINE, Jumun, Setup, Shop, binary, expect_order, store_of};
 
 fn rebuild(setup: &Setup, more: &[&str]) -> Output {
     let data_dir = setup.data_dir();
     let data_dir = data_dir.to_str().expect("Unicode");
     let arguments = [&["rebuild", "--json", "--data-dir", data_dir], more].concat();
-    Command::new(binary()).args(arguments).stdin(Stdio::null()).output().expect("the binary runs")
+    Command::new(binary()).args(arguments).envs(setup.store_settings()).stdin(Stdio::null()).output().expect("the binary runs")
 }
 
 #[track_caller]
@@ -29,7 +29,7 @@ const STATEMENTS: &str = "JUMUN_TEST_DAMAGE_STATEMENTS";
 fn damage(setup: &Setup, statements: &str) {
     let changing = Command::new(std::env::current_exe().expect("a running test has a path"))
         .args(["--exact", TEST])
-        .env(STORE, setup.data_dir().join("store"))
+        .env(STORE, setup.data_dir())
         .env(STATEMENTS, statements)
         .output()
         .expect("the test runs");
@@ -39,8 +39,7 @@ fn damage(setup: &Setup, statements: &str) {
 
 /// What the process of its own does.
 async fn change(store: &str) {
-    let url = format!("surrealkv://{store}?sync=every");
-    let store = tokio::time::timeout(DEADLINE, Store::open(&url)).await.expect("in time").expect("opens");
+    let store = tokio::time::timeout(DEADLINE, store_of(Path::new(store))).await.expect("in time");
     let orders = store.database("orders").await.expect("opens");
     orders.define(&std::env::var(STATEMENTS).expect("is set with the store")).await.expect("writes");
 }

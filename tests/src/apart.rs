@@ -102,6 +102,8 @@ struct Running {
     process: Arc<Process>,
     /// Where its probes are asked.
     probes: String,
+    /// How often the proxy had taken its place for empty by then.
+    downs: u64,
 }
 
 impl Apart {
@@ -227,9 +229,10 @@ impl Apart {
         self.proxy.expect(part, number);
         let (process, ready): (_, PartReady) = Process::start_with(&arguments, environment).await;
         assert_eq!(ready.part, part.command());
-        let running = Running { process: Arc::new(process), probes: ready.management.unwrap_or(ready.url) };
-        self.running.lock().expect("no panic").insert((part, number), running);
         self.proxy.sees(part, number, true).await;
+        let (probes, downs) = (ready.management.unwrap_or(ready.url), self.proxy.downs(part, number));
+        let running = Running { process: Arc::new(process), probes, downs };
+        self.running.lock().expect("no panic").insert((part, number), running);
     }
 
     /// Waits until the proxy sends requests to every process that there is.
@@ -240,10 +243,11 @@ impl Apart {
         }
     }
 
-    /// How often the proxy took a process for gone.
+    /// How often the proxy took a process for gone that runs.
     #[must_use]
     pub fn downs(&self, part: Part, number: usize) -> u64 {
-        self.proxy.downs(part, number)
+        let before = self.running.lock().expect("no panic").get(&(part, number)).map_or(0, |running| running.downs);
+        self.proxy.downs(part, number).saturating_sub(before)
     }
 
     /// The status of what a process answers at `/livez`, `/readyz` and the like; `None` where it does not answer in time.

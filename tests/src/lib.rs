@@ -42,7 +42,7 @@ pub use postgres::{Postgres, Scratch};
 pub use process::{binary, say_to};
 pub use providers::{Provider, Providers};
 pub use receiver::{Received, Receiver};
-pub use setup::Setup;
+pub use setup::{Setup, store_of};
 pub use shop::{Shop, expect_order, life, preset, variant};
 pub use surreal::Surreal;
 pub use systems::{Lent, Shape, Systems};

@@ -91,13 +91,19 @@ fn store(arguments: &[String]) -> Vec<(String, String)> {
     if arguments.first().is_some_and(|argument| !argument.starts_with('-')) {
         return Vec::new();
     }
+    store_settings(arguments.iter().skip_while(|argument| *argument != "--data-dir").nth(1).map(String::as_str))
+}
+
+/// The same of the system of a data directory.
+pub(crate) fn store_settings(data_dir: Option<&str>) -> Vec<(String, String)> {
     let Ok(url) = std::env::var("JUMUN_TEST_STORE") else { return Vec::new() };
-    let dir = arguments.iter().skip_while(|argument| *argument != "--data-dir").nth(1);
-    let namespace = match dir {
-        Some(dir) => dir.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect(),
-        None => format!("ephemeral_{:032x}", rand::random::<u128>()),
-    };
+    let namespace = data_dir.map_or_else(|| format!("ephemeral_{:032x}", rand::random::<u128>()), namespace);
     surreal::settings(&url, &namespace)
+}
+
+/// Where the system of that data directory keeps everything on a server.
+pub(crate) fn namespace(data_dir: &str) -> String {
+    data_dir.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 /// A running process. It stops when this is dropped, or when the test process ends.

@@ -121,7 +121,7 @@ impl Proxy {
         matches!(row["status"].as_str(), "UP" | "no check")
     }
 
-    /// How often it took a process for gone.
+    /// How often it took a process for gone, one that was not there yet included.
     pub(crate) fn downs(&self, part: Part, number: usize) -> u64 {
         self.row(part.backend(), &server(part, number))["chkdown"].parse().unwrap_or_default()
     }

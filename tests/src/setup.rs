@@ -1,10 +1,12 @@
 //! A data directory and ports that outlive a process, so that a jumun can be killed and started again.
 
 use std::fs::OpenOptions;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use activities::{Login, Store, Within};
 use tempfile::TempDir;
 
+use crate::process::{namespace, store_settings};
 use crate::{Faults, Jumun, faults, ports};
 
 /// A data directory and ports that outlive a process.
@@ -72,6 +74,17 @@ impl Setup {
         self.directory.path().join("data")
     }
 
+    /// The store of a system that has stopped.
+    pub async fn store(&self) -> Store {
+        store_of(&self.data_dir()).await
+    }
+
+    /// The settings of a process that is to use that store.
+    #[must_use]
+    pub fn store_settings(&self) -> Vec<(String, String)> {
+        store_settings(Some(self.data_dir().to_str().expect("Unicode")))
+    }
+
     #[must_use]
     pub fn arguments(&self) -> Vec<&str> {
         self.arguments.iter().map(String::as_str).collect()
@@ -88,6 +101,19 @@ impl Setup {
         let open = |log| OpenOptions::new().append(true).create(true).open(log).expect("a log");
         Jumun::spawn_logging(&self.arguments(), self.log.as_ref().map(open)).await
     }
+}
+
+/// The store of the system of that data directory, which has stopped.
+pub async fn store_of(data_dir: &Path) -> Store {
+    let store = match std::env::var("JUMUN_TEST_STORE") {
+        Ok(url) => {
+            let root = || "root".to_owned();
+            let login = Login { username: root(), password: root(), within: Within::Server };
+            Store::connect(&url, &namespace(data_dir.to_str().expect("Unicode")), Some(&login)).await
+        }
+        Err(_) => Store::open(&format!("surrealkv://{}?sync=every", data_dir.join("store").display())).await,
+    };
+    store.expect("opens")
 }
 
 impl Default for Setup {

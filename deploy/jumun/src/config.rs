@@ -217,23 +217,21 @@ fn log_format(text: &str) -> Result<LogFormat, Wrong> {
 }
 
 fn store(reader: &mut Reader) -> Option<ExistingStore> {
-    const PARTS: [&str; 4] = ["store.url", "store.username", "store.password", "store.password_file"];
-    if !PARTS.iter().any(|name| reader.has(name)) {
+    const LOGIN: [&str; 3] = ["store.username", "store.password", "store.password_file"];
+    const PARTS: [&str; 3] = ["store.url", "store.within", "store.namespace"];
+    let signs_in = LOGIN.iter().any(|name| reader.has(name));
+    if !signs_in && !PARTS.iter().any(|name| reader.has(name)) {
         return None;
     }
     let url = reader.require("store.url", server_url);
     let within = reader.read("store.within", within).unwrap_or(Within::Server);
     let namespace = reader.read("store.namespace", present).unwrap_or_else(|| NAMESPACE.to_owned());
-    if !reader.has("store.username") {
+    if !signs_in {
         return Some(ExistingStore { url: url?, namespace, login: None });
     }
     let username = reader.require("store.username", present);
     let password = reader.require_secret("store.password", present);
-    Some(ExistingStore {
-        url: url?,
-        namespace,
-        login: Some(Login { username: username?, password: password?, within }),
-    })
+    Some(ExistingStore { url: url?, namespace, login: Some(Login { username: username?, password: password?, within }) })
 }
 
 impl ExistingStore {

@@ -272,9 +272,9 @@ fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
 
 fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
     telemetry::start_lines(&settings.log);
-    let dir = rebuild::open_data_dir(settings)?;
+    let place = rebuild::place(settings)?;
     let runtime = Runtime::new()?;
-    let outcome = runtime.block_on(rebuild::run(settings, &dir));
+    let outcome = runtime.block_on(rebuild::run(settings, &place));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
     Ok(outcome?)

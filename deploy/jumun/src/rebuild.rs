@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use activities::rebuild::{Difference, Rebuilt, rebuild};
 use activities::{Store, StoreError};
 
+use crate::config::{Configuration, ExistingStore, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::report;
 use crate::settings::DEFAULT_LOG;
@@ -17,6 +18,11 @@ pub struct Settings {
     /// The data directory; nobody may use it meanwhile
     #[arg(long, env = "JUMUN_DATA_DIR", value_name = "DIR", default_value = ".jumun")]
     pub data_dir: PathBuf,
+
+    /// The configuration file (TOML); the environment is above it. Where it names a `[store]`, that is rebuilt instead of the
+    /// data directory: see to it that no API and no worker uses it meanwhile
+    #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
     /// Change nothing, and only tell what is different
     #[arg(long)]
@@ -33,6 +39,8 @@ pub struct Settings {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
+    #[error(transparent)]
+    Configuration(#[from] InvalidConfiguration),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error("cannot open the store")]
@@ -51,20 +59,35 @@ impl RebuildError {
     /// What the process ends with.
     pub const fn exit_code(&self) -> u8 {
         match self {
+            Self::Configuration(_) => crate::MAKES_NO_SENSE,
             Self::DataDir(_) | Self::Open(_) => crate::CANNOT_START,
             _ => crate::FAILED,
         }
     }
 }
 
-/// Takes the data directory, which the caller drops when nothing uses it any more.
-pub fn open_data_dir(settings: &Settings) -> Result<DataDir, RebuildError> {
-    Ok(DataDir::open_existing(&settings.data_dir)?)
+/// Where the views are.
+pub enum Place {
+    Directory(DataDir),
+    Server(ExistingStore),
+}
+
+/// Takes the data directory, if it is there, which the caller drops when nothing uses it any more.
+pub fn place(settings: &Settings) -> Result<Place, RebuildError> {
+    let configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os())?;
+    Ok(match configuration.store {
+        Some(server) => Place::Server(server),
+        None => Place::Directory(DataDir::open_existing(&settings.data_dir)?),
+    })
 }
 
 /// Compares, and replaces what is different.
-pub async fn run(settings: &Settings, dir: &DataDir) -> Result<(), RebuildError> {
-    let store = Store::open(&dir.store_url()?).await.map_err(RebuildError::Open)?;
+pub async fn run(settings: &Settings, place: &Place) -> Result<(), RebuildError> {
+    let store = match place {
+        Place::Directory(dir) => Store::open(&dir.store_url()?).await,
+        Place::Server(server) => server.connect().await,
+    };
+    let store = store.map_err(RebuildError::Open)?;
     let difference = if settings.dry_run { Difference::Report } else { Difference::Replace };
     let rebuilt = rebuild(&store, difference).await?;
     report::data(&page(&rebuilt, settings.dry_run), &rebuilt, settings.json)?;
