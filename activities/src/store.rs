@@ -23,6 +23,8 @@ pub const NAMESPACE: &str = "jumun";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server may take for one run of statements.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How many runs of statements may be on their way to a server; more wait here, where they end when nobody waits for them.
+const MOST_WAITING: usize = 256;
 /// Conflicting writers each get through within a few tries; this many means that something else is wrong.
 const MAX_CONFLICTS: u32 = 200;
 
@@ -185,7 +187,7 @@ impl Store {
     /// Where the server is not reached within 10 s, or lets nobody in by that name.
     pub async fn connect(url: &str, namespace: &str, login: Option<&Login>) -> Result<Self, StoreError> {
         let connecting = async {
-            let server = surrealdb::engine::any::connect(url).await?;
+            let server = surrealdb::engine::any::connect(url).with_capacity(MOST_WAITING).await?;
             if let Some(Login { username, password, within }) = login {
                 let (username, password) = (username.clone(), password.clone());
                 match within {
@@ -220,13 +222,15 @@ impl Store {
         let session = self.connection.clone();
         // A server makes what is not there yet, as it does for everybody else who starts now.
         for conflicts in 0..MAX_CONFLICTS {
-            match on!(&session, connection => connection.use_ns(&*self.namespace).use_db(name).await) {
-                Ok(_) => break,
+            let using =
+                async { on!(&session, connection => connection.use_ns(&*self.namespace).use_db(name).await.map(drop)) };
+            match tokio::time::timeout(ANSWER_WITHIN, using).await.map_err(|_| StoreError::Unreachable)? {
+                Ok(()) => return Ok(Database { session: Arc::new(session), failure: self.failure.clone() }),
                 Err(error) if is_conflict(&error) => pause(conflicts).await,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Database { session: Arc::new(session), failure: self.failure.clone() })
+        Err(StoreError::Conflicts)
     }
 }
 

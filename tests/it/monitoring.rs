@@ -246,7 +246,7 @@ impl Told {
     }
 }
 
-/// What a query in PromQL asks for. It is read no further than that: not what its numbers mean.
+/// What a query in `PromQL` asks for. It is read no further than that: not what its numbers mean.
 #[derive(Debug, Default)]
 struct Query {
     selectors: Vec<Selector>,

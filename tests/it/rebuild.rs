@@ -10,7 +10,12 @@ fn rebuild(setup: &Setup, more: &[&str]) -> Output {
     let data_dir = setup.data_dir();
     let data_dir = data_dir.to_str().expect("Unicode");
     let arguments = [&["rebuild", "--json", "--data-dir", data_dir], more].concat();
-    Command::new(binary()).args(arguments).envs(setup.store_settings()).stdin(Stdio::null()).output().expect("the binary runs")
+    Command::new(binary())
+        .args(arguments)
+        .envs(setup.store_settings())
+        .stdin(Stdio::null())
+        .output()
+        .expect("the binary runs")
 }
 
 #[track_caller]

@@ -227,8 +227,7 @@ impl Apart {
             setting("REQUESTS_PER_SECOND", "1000000"),
             setting("BURST", "1000000"),
         ];
-        let environment =
-            [self.store.settings(), self.cluster.settings(), self.providers.settings(), own].concat();
+        let environment = [self.store.settings(), self.cluster.settings(), self.providers.settings(), own].concat();
         self.proxy.expect(part, number);
         let (process, ready): (_, PartReady) = Process::start_with(&arguments, environment).await;
         assert_eq!(ready.part, part.command());

@@ -32,9 +32,12 @@ pub(crate) fn says() -> Stdio {
 /// How long a process that is not needed any more may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// The path of the binary under test.
+/// The path of the binary under test: that which `JUMUN_TEST_BINARY` names, or that which was built with the tests.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("JUMUN_TEST_BINARY") {
+        return path.into();
+    }
     // A test runs from `deps/`; the package's binaries are one level up, where one of them runs itself.
     let this = std::env::current_exe().expect("a running program has a path");
     let directory = this.parent().expect("is in a directory");

@@ -1,5 +1,7 @@
-//! How many attempts at steps one worker makes at once. Each context has a bound of its own, and so have orders themselves
-//! and the messages that go out: where a provider is slow, whoever waits for it takes no place from anybody else.
+//! How many attempts at steps one worker makes at once. Each context has a bound of its own, and so have orders themselves:
+//! where a provider is slow, whoever waits for it takes no place from anybody else. Steps that a customer waits for have places
+//! of their own, so that those that were left behind are not before them. Messages to strangers, who may take their time, have no
+//! bound: one merchant's would hold up all others'.
 
 use std::sync::Arc;
 
@@ -8,13 +10,14 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::measures::Waiting;
 use crate::{Context, Step};
 
-/// Beside the contexts: orders themselves, and what strangers may take their time to receive.
+/// Beside the contexts: orders themselves, and again each context for steps that a customer waits for.
 const ORDERS: usize = Context::ALL.len();
-const MESSAGES: usize = ORDERS + 1;
+const AWAITED: usize = ORDERS + 1;
+const KINDS: usize = AWAITED + Context::ALL.len();
 
 /// Places for attempts. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Capacity(Arc<[Semaphore; MESSAGES + 1]>);
+pub struct Capacity(Arc<[Semaphore; KINDS]>);
 
 impl Capacity {
     /// So many for each context unless it is said otherwise: more than a worker that is well ever uses.
@@ -24,18 +27,19 @@ impl Capacity {
     #[must_use]
     pub fn new(at_once: u32) -> Self {
         let places = usize::try_from(at_once).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new([(); MESSAGES + 1].map(|()| Semaphore::new(places))))
+        Self(Arc::new([(); KINDS].map(|()| Semaphore::new(places))))
     }
 
-    /// A place for an attempt at `step`, for as long as the answer is kept. Who came first is served first.
-    pub(crate) async fn place(&self, step: Step) -> SemaphorePermit<'_> {
-        let index = match (step, step.context()) {
-            (Step::NotificationDeliver, _) => MESSAGES,
-            (_, Some(context)) => context as usize,
-            (_, None) => ORDERS,
+    /// A place for an attempt at `step`, if it needs one, for as long as the answer is kept. Who came first is served first.
+    pub(crate) async fn place(&self, step: Step) -> Option<SemaphorePermit<'_>> {
+        let index = match step.context() {
+            _ if step == Step::NotificationDeliver => return None,
+            Some(context) if step.may_give_up() => AWAITED + context as usize,
+            Some(context) => context as usize,
+            None => ORDERS,
         };
         let _waiting = Waiting::begin();
-        self.0[index].acquire().await.expect("nobody closes it")
+        Some(self.0[index].acquire().await.expect("nobody closes it"))
     }
 }
 

@@ -27,8 +27,8 @@ impl Failed {
     }
 }
 
-/// One attempt, in a span of its own, as soon as there is a place for it, and bounded in time from then on. A panic is a failed attempt like any
-/// other: the engine tries again.
+/// One attempt, in a span of its own, as soon as there is a place for it, and bounded in time from then on. A panic is a
+/// failed attempt like any other: the engine tries again.
 pub(crate) async fn attempt<T>(
     capacity: &Capacity,
     step: Step,
@@ -46,7 +46,13 @@ async fn measured<T>(
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Failed> {
     let again = |why| Failed { why, terminal: false };
-    let _place = capacity.place(step).await;
+    // A step that gives up is given up by the engine, between two attempts: so it must not wait for its first one for ever.
+    let _place = if step.may_give_up() {
+        let place = tokio::time::timeout(timeout, capacity.place(step)).await;
+        place.map_err(|_| again(format!("the worker had no place for it within {} ms", timeout.as_millis())))?
+    } else {
+        capacity.place(step).await
+    };
     let measured = InFlight::begin(step);
     let (ended, outcome) = match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
         Err(_) => (Ended::TimedOut, Err(again(format!("no answer within {} ms", timeout.as_millis())))),

@@ -80,8 +80,7 @@ pub struct WorkerSettings {
     #[arg(long, env = Listener::Management.variable(), value_name = "ADDRESS")]
     pub management_listen: Option<SocketAddr>,
 
-    /// How many attempts at steps it makes at once, of each context; more wait for their turn, which takes no time from
-    /// them. Measure how many one worker bears, and scale by `jumun_worker_attempts_in_flight` and `..._waiting`
+    /// How many attempts at steps it makes at once, of each context; more wait for their turn. Measure how many one worker bears, and scale by `jumun_worker_attempts_in_flight` and `..._waiting`
     /// [default: 256] (or `JUMUN_WORKER__ATTEMPTS_AT_ONCE`)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub attempts_at_once: Option<u32>,
@@ -99,6 +98,8 @@ pub enum ApartError {
     Configuration(#[from] InvalidConfiguration),
     #[error("{what} has to be set: a part of jumun alone has none of its own ({how})")]
     Missing { what: &'static str, how: &'static str },
+    #[error("`payment.store` has to be PostgreSQL here: all parts write to one ledger")]
+    NotShared,
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("cannot open the store")]
@@ -121,7 +122,7 @@ impl ApartError {
     /// What the process ends with.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) | Self::Missing { .. } => crate::MAKES_NO_SENSE,
+            Self::Configuration(_) | Self::Missing { .. } | Self::NotShared => crate::MAKES_NO_SENSE,
             Self::Access(error) => error.exit_code(),
             Self::Listen(_) | Self::Store(_) | Self::Open(_) => crate::CANNOT_START,
             Self::Api(_) | Self::System(_) | Self::Ended(_) | Self::CutShort => crate::FAILED,
@@ -271,6 +272,10 @@ async fn open(configuration: Configuration) -> Result<Activities, ApartError> {
     let store = store.ok_or(ApartError::Missing { what: "the store", how: "`store.url`, or JUMUN_STORE__URL" })?;
     let how = "`payment.card_key_file`: one key for all parts";
     let card_keys = card_keys.ok_or(ApartError::Missing { what: "the key of cards", how })?;
+    let payment_store = payment_store.filter(|_| !providers.contains_key(&Context::Payment));
+    if payment_store.as_ref().is_some_and(|store| !store.is_postgres()) {
+        return Err(ApartError::NotShared);
+    }
     let setup = Setup {
         card_keys,
         store: store.connect().await?,

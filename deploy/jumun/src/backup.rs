@@ -65,6 +65,8 @@ pub enum BackupError {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Provider(#[from] StoreUrlError),
+    #[error("orders are on the server {0}, which has to be saved by its own means, together with the engine's")]
+    OnServer(StoreUrl),
     #[error("{} exists already, and no backup is ever written over another", .0.display())]
     Exists(PathBuf),
     #[error("{} lies in the data directory itself", .0.display())]
@@ -97,7 +99,9 @@ impl BackupError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Configuration(_) => crate::MAKES_NO_SENSE,
-            Self::DataDir(_) | Self::Provider(_) | Self::Exists(_) | Self::Inside(_) => crate::CANNOT_START,
+            Self::DataDir(_) | Self::Provider(_) | Self::OnServer(_) | Self::Exists(_) | Self::Inside(_) => {
+                crate::CANNOT_START
+            }
             _ => crate::FAILED,
         }
     }
@@ -124,6 +128,9 @@ pub fn backup(settings: &BackupSettings) -> Result<(), BackupError> {
     let mut configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os())?;
     if let Some(store) = &settings.payment_store {
         configuration.payment_store = Some(store.clone());
+    }
+    if let Some(server) = configuration.store {
+        return Err(BackupError::OnServer(server.url));
     }
     let dir = DataDir::open_existing(&settings.data_dir)?;
     let _providers = providers_at_rest(dir.path())?;

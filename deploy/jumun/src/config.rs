@@ -231,7 +231,11 @@ fn store(reader: &mut Reader) -> Option<ExistingStore> {
     }
     let username = reader.require("store.username", present);
     let password = reader.require_secret("store.password", present);
-    Some(ExistingStore { url: url?, namespace, login: Some(Login { username: username?, password: password?, within }) })
+    Some(ExistingStore {
+        url: url?,
+        namespace,
+        login: Some(Login { username: username?, password: password?, within }),
+    })
 }
 
 impl ExistingStore {

@@ -11,6 +11,7 @@ use crate::config::{Configuration, ExistingStore, InvalidConfiguration};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::report;
 use crate::settings::DEFAULT_LOG;
+use crate::store_url::StoreUrl;
 
 /// What `jumun rebuild` is told.
 #[derive(Clone, Debug, clap::Args)]
@@ -20,9 +21,13 @@ pub struct Settings {
     pub data_dir: PathBuf,
 
     /// The configuration file (TOML); the environment is above it. Where it names a `[store]`, that is rebuilt instead of the
-    /// data directory: see to it that no API and no worker uses it meanwhile
+    /// data directory
     #[arg(long, env = "JUMUN_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
+
+    /// Of a server: every API and every worker that uses it is stopped. What they write meanwhile would be undone
+    #[arg(long)]
+    pub nobody_writes: bool,
 
     /// Change nothing, and only tell what is different
     #[arg(long)]
@@ -43,6 +48,11 @@ pub enum RebuildError {
     Configuration(#[from] InvalidConfiguration),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(
+        "the store is on a server ({0}), where others may write: stop every API and every worker, and say so with \
+         --nobody-writes (or only look, with --dry-run)"
+    )]
+    OthersMayWrite(StoreUrl),
     #[error("cannot open the store")]
     Open(#[source] StoreError),
     #[error("the views are not all rebuilt; run it again")]
@@ -59,7 +69,7 @@ impl RebuildError {
     /// What the process ends with.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) => crate::MAKES_NO_SENSE,
+            Self::Configuration(_) | Self::OthersMayWrite(_) => crate::MAKES_NO_SENSE,
             Self::DataDir(_) | Self::Open(_) => crate::CANNOT_START,
             _ => crate::FAILED,
         }
@@ -76,7 +86,8 @@ pub enum Place {
 pub fn place(settings: &Settings) -> Result<Place, RebuildError> {
     let configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os())?;
     Ok(match configuration.store {
-        Some(server) => Place::Server(server),
+        Some(server) if settings.nobody_writes || settings.dry_run => Place::Server(server),
+        Some(server) => return Err(RebuildError::OthersMayWrite(server.url)),
         None => Place::Directory(DataDir::open_existing(&settings.data_dir)?),
     })
 }

@@ -159,8 +159,8 @@ fn provider(
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
         .with_resource(resource)
-        // Whoever began a trace has decided whether it is kept.
-        .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(f64::from(traces.percent) / 100.0))))
+        // All processes decide alike, by the trace's id. What callers ask for is not heard: they may be anybody.
+        .with_sampler(Sampler::TraceIdRatioBased(f64::from(traces.percent) / 100.0))
         .build())
 }
 

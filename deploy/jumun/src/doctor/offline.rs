@@ -16,7 +16,10 @@ use crate::local;
 pub async fn examine(dir: &DataDir, configuration: &Configuration, findings: &mut Findings) -> Result<(), DoctorError> {
     let payment_store = local::payment_store(configuration)?;
     let setup = Setup {
-        store: Store::open(&dir.store_url()?).await?,
+        store: match &configuration.store {
+            Some(server) => server.connect().await?,
+            None => Store::open(&dir.store_url()?).await?,
+        },
         payment_store: payment_store.as_ref().map(|store| store.address().to_owned()),
         // No card is opened here.
         card_keys: CardKeys::draw().parse().expect("it was drawn as a key"),

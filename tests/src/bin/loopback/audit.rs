@@ -12,7 +12,7 @@ use tests::{Apart, Shop};
 use tokio::time::sleep;
 use workflows::Role;
 
-use crate::load::Caller;
+use crate::load::{Caller, Placed};
 
 /// What the shop has in the beginning.
 pub const ON_HAND: i64 = 1_000_000;
@@ -33,13 +33,24 @@ pub struct Audit {
     pub settled: Duration,
 }
 
-/// Has couriers bring an order; it may be brought already.
-pub async fn bring(courier: &Caller, id: &str) -> Result<(), String> {
-    courier.certain(Method::POST, &format!("/v1/orders/{id}/complete-delivery")).await.map(drop)
+/// Waits until an order is with the courier, and has it brought; it may be brought already. Whether it was, and not rejected.
+pub async fn bring(operator: &Caller, courier: &Caller, id: &str) -> Result<bool, String> {
+    let path = format!("/v1/orders/{id}");
+    let began = Instant::now();
+    loop {
+        let order = operator.certain(Method::GET, &path).await?;
+        match order["status"].as_str() {
+            Some("rejected") => return Ok(false),
+            Some("in_delivery" | "closed") => break,
+            _ if began.elapsed() > PILE_GONE_WITHIN => return Err(format!("it does not get on: {order}")),
+            _ => sleep(PAUSE).await,
+        }
+    }
+    courier.certain(Method::POST, &format!("{path}/complete-delivery")).await.map(|_| true)
 }
 
 /// Ends every order, and counts.
-pub async fn audit(system: &Apart, shop: &Shop<'_>, acknowledged: &[String]) -> Audit {
+pub async fn audit(system: &Apart, shop: &Shop<'_>, acknowledged: &[Placed]) -> Audit {
     let began = Instant::now();
     let operator = Caller::new(system, Role::Operator, "auditor");
     let courier = Caller::new(system, Role::Courier, "courier");
@@ -54,14 +65,15 @@ pub async fn audit(system: &Apart, shop: &Shop<'_>, acknowledged: &[String]) -> 
         Ok(ids) => all.extend(ids),
         Err(why) => lost.push(why),
     }
-    let told: BTreeSet<_> = acknowledged.iter().cloned().collect();
+    let told: BTreeSet<_> = acknowledged.iter().map(|placed| placed.id.clone()).collect();
+    let stand: BTreeSet<_> = acknowledged.iter().filter(|placed| placed.stands).map(|placed| &placed.id).collect();
     lost.extend(told.difference(&all).map(|id| format!("{id} is not listed")));
     let untold: BTreeSet<_> = all.difference(&told).cloned().collect();
     // Those that nobody was told of go their way like all others.
     let (operator, courier) = (&operator, &courier);
-    let checked = iter(told.union(&untold)).map(async |id| {
-        let checked = closed_once(operator, courier, id).await;
-        checked.map_err(|why| format!("{id}: {why}"))
+    let checked = iter(told.union(&untold)).map(async |id| match closed_once(operator, courier, id).await {
+        Ok(false) if stand.contains(id) => Err(format!("{id}: it stood, and was rejected")),
+        checked => checked.map_err(|why| format!("{id}: {why}")),
     });
     let checked: Vec<_> = checked.buffer_unordered(AT_ONCE).collect().await;
     let sold = checked.iter().filter(|checked| matches!(checked, Ok(true))).count();
@@ -113,14 +125,10 @@ async fn listed(operator: &Caller, shop: &Shop<'_>) -> Result<Vec<String>, Strin
 /// Whether it was closed, and not rejected; everything that became true of it did so once, in its books and in those of payment.
 async fn closed_once(operator: &Caller, courier: &Caller, id: &str) -> Result<bool, String> {
     let path = format!("/v1/orders/{id}");
-    let before = operator.certain(Method::GET, &path).await?;
-    let rejected = before["status"] == "rejected";
-    if !rejected {
-        bring(courier, id).await?;
-        let order = operator.certain(Method::GET, &path).await?;
-        if order["status"] != "closed" {
-            return Err(format!("it is {} instead of closed", order["status"]));
-        }
+    let rejected = !bring(operator, courier, id).await?;
+    let order = operator.certain(Method::GET, &path).await?;
+    if !rejected && order["status"] != "closed" {
+        return Err(format!("it is {} instead of closed", order["status"]));
     }
     let events = operator.certain(Method::GET, &format!("{path}/events")).await?;
     let events = events["items"].as_array().cloned().unwrap_or_default();
@@ -130,7 +138,7 @@ async fn closed_once(operator: &Caller, courier: &Caller, id: &str) -> Result<bo
         return Err(format!("not each fact once: {names:?}"));
     }
     let payments = operator.certain(Method::GET, &format!("/v1/payments?order_id={id}")).await?;
-    let entries = payments["items"].as_array().into_iter().flatten().flat_map(|payment| payment["entries"].as_array());
+    let entries = payments["items"].as_array().into_iter().flatten().filter_map(|payment| payment["entries"].as_array());
     let entries = entries.flatten().count();
     let deliveries = operator.certain(Method::GET, &format!("/v1/deliveries?order_id={id}")).await?;
     let deliveries = deliveries["items"].as_array().map_or(0, Vec::len);

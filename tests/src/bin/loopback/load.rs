@@ -4,8 +4,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use reqwest::header::LOCATION;
 use reqwest::{Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Apart, CUSTOMER, Shop};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, sleep_until};
@@ -40,8 +41,14 @@ impl Caller {
             request = request.header("idempotency-key", key).json(order);
         }
         let answer = request.send().await.map_err(told)?;
-        let (status, text) = (answer.status(), answer.text().await.map_err(told)?);
-        Ok((status.as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        let status = answer.status().as_u16();
+        let location =
+            answer.headers().get(LOCATION).and_then(|path| Some(path.to_str().ok()?.rsplit_once('/')?.1.to_owned()));
+        let text = answer.text().await.map_err(told)?;
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        // An order that is not decided may not be there to be shown yet.
+        let body = if let (202, Some(id)) = (status, location) { json!({ "id": id }) } else { body };
+        Ok((status, body))
     }
 
     /// The body of a success, asked for again and again: for when the load is over.
@@ -73,6 +80,22 @@ fn told(error: reqwest::Error) -> String {
     text
 }
 
+/// An order that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    pub id: String,
+    /// Whether its customer was told that it stands (201), or that it is not decided yet (202).
+    pub stands: bool,
+}
+
+impl Placed {
+    /// What an answer to a placement acknowledges.
+    pub fn of(status: u16, body: &Value) -> Option<Self> {
+        let id = body["id"].as_str()?;
+        matches!(status, 201 | 202).then(|| Self { id: id.to_owned(), stands: status == 201 })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     Place,
@@ -90,8 +113,7 @@ pub struct Request {
     pub answer: Result<u16, String>,
     /// What else was answered, where it failed.
     pub problem: Option<String>,
-    /// The order that was acknowledged.
-    pub order: Option<String>,
+    pub order: Option<Placed>,
 }
 
 impl Request {
@@ -113,24 +135,24 @@ pub struct Rate {
 /// Requests that are being sent.
 pub struct Load {
     pub began: Instant,
-    acknowledged: Arc<Mutex<Vec<String>>>,
+    acknowledged: Arc<Mutex<Vec<Placed>>>,
     stop: CancellationToken,
     sending: JoinHandle<Vec<Request>>,
 }
 
 impl Load {
     /// `placed`: orders that are there already, to be read.
-    pub fn begin(system: &Apart, shop: &Shop<'_>, rate: Rate, placed: Vec<String>) -> Self {
+    pub fn begin(system: &Apart, shop: &Shop<'_>, rate: Rate, placed: Vec<Placed>) -> Self {
         let caller = Caller::new(system, Role::Customer, CUSTOMER);
-        let (acknowledged, stop) = (Arc::new(Mutex::new(placed)), CancellationToken::new());
+        let (acknowledged, ending) = (Arc::new(Mutex::new(placed)), CancellationToken::new());
         let began = Instant::now();
         let sender = Sender { caller, order: shop.request("tok_ok", 1), acknowledged: acknowledged.clone(), began };
-        let sending = tokio::spawn(send(Arc::new(sender), rate, stop.clone()));
-        Self { began, acknowledged, stop, sending }
+        let sending = tokio::spawn(send(Arc::new(sender), rate, ending.clone()));
+        Self { began, acknowledged, stop: ending, sending }
     }
 
     /// The orders that were acknowledged so far.
-    pub fn acknowledged(&self) -> Vec<String> {
+    pub fn acknowledged(&self) -> Vec<Placed> {
         self.acknowledged.lock().expect("no panic").clone()
     }
 
@@ -140,7 +162,7 @@ impl Load {
     }
 
     /// Sends no more, and waits for the last answer: what became of all requests, and the orders that were acknowledged.
-    pub async fn end(self) -> (Vec<Request>, Vec<String>) {
+    pub async fn end(self) -> (Vec<Request>, Vec<Placed>) {
         self.stop.cancel();
         let requests = self.sending.await.expect("no panic");
         (requests, self.acknowledged.lock().expect("no panic").clone())
@@ -150,7 +172,7 @@ impl Load {
 struct Sender {
     caller: Caller,
     order: Value,
-    acknowledged: Arc<Mutex<Vec<String>>>,
+    acknowledged: Arc<Mutex<Vec<Placed>>>,
     began: Instant,
 }
 
@@ -175,15 +197,13 @@ impl Sender {
     /// One of those that were acknowledged.
     fn any_order(&self) -> String {
         let acknowledged = self.acknowledged.lock().expect("no panic");
-        acknowledged[rand::random_range(0..acknowledged.len())].clone()
+        acknowledged[rand::random_range(0..acknowledged.len())].id.clone()
     }
 
     async fn place(&self) -> Request {
         let key = uuid::Uuid::now_v7().to_string();
         let request = self.timed(What::Place, Method::POST, "/v1/orders", Some((&key, &self.order))).await;
-        if let Some(id) = &request.order {
-            self.acknowledged.lock().expect("no panic").push(id.clone());
-        }
+        self.acknowledged.lock().expect("no panic").extend(request.order.clone());
         request
     }
 
@@ -202,7 +222,7 @@ impl Sender {
         if request.failed() {
             request.problem = (!body.is_null()).then(|| body.to_string());
         } else if what == What::Place {
-            request.order = body["id"].as_str().or(body["order_id"].as_str()).map(str::to_owned);
+            request.order = request.answer.as_ref().ok().and_then(|status| Placed::of(*status, &body));
         }
         request
     }

@@ -65,7 +65,7 @@ async fn main() -> Result<ExitCode> {
     let mut report = Report {
         requests_per_second: cli.rate,
         placements: cli.placements,
-        build: if cfg!(debug_assertions) { "dev" } else { "release" },
+        program: tests::binary(),
         outcomes: Vec::new(),
     };
     for scenario in scenarios {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::audit::Audit;
-use crate::load::{Request, What};
+use crate::load::{Placed, Request, What};
 
 /// What holds, or does not.
 #[derive(Clone, Debug, Serialize)]
@@ -53,7 +54,7 @@ pub struct Quantiles {
 }
 
 impl Outcome {
-    pub fn of(scenario: &'static str, requests: &[Request], audit: Audit) -> Self {
+    pub fn of(scenario: &'static str, requests: &[Request], acknowledged: &[Placed], audit: Audit) -> Self {
         let mut failures = BTreeMap::new();
         for request in requests.iter().filter(|request| request.failed()) {
             let what = if request.what == What::Place { "placing" } else { "reading" };
@@ -73,8 +74,8 @@ impl Outcome {
             requests: requests.len(),
             failed: requests.iter().filter(|request| request.failed()).count(),
             failures,
-            orders: requests.iter().filter(|request| request.order.is_some()).count(),
-            undecided: requests.iter().filter(|request| request.answer == Ok(202)).count(),
+            orders: acknowledged.len(),
+            undecided: acknowledged.iter().filter(|placed| !placed.stands).count(),
             lost: audit.lost,
             untold: audit.untold,
             place_ms: Quantiles::of(requests, What::Place),
@@ -124,7 +125,7 @@ pub struct Report {
     pub requests_per_second: f64,
     /// Of a hundred requests.
     pub placements: u32,
-    pub build: &'static str,
+    pub program: PathBuf,
     pub outcomes: Vec<Outcome>,
 }
 
@@ -138,8 +139,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} requests a second, {} of a hundred of them place an order; {} build.\n",
-            self.requests_per_second, self.placements, self.build
+            "{} requests a second, {} of a hundred of them place an order; the program is {}.\n",
+            self.requests_per_second,
+            self.placements,
+            self.program.display()
         )?;
         writeln!(
             f,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use workflows::Role;
 
 use crate::audit::{ON_HAND, audit, bring};
-use crate::load::{Caller, Load, Rate, Request};
+use crate::load::{Caller, Load, Placed, Rate, Request};
 use crate::report::Outcome;
 
 /// How many orders are placed one after another before requests come: everything is as it will be when the first one does.
@@ -110,7 +110,7 @@ pub async fn play(scenario: Scenario, rate: Rate, time: Duration, attempts_at_on
         say(name, "requests come");
         let mut placed = Vec::new();
         for _ in 0..FIRST {
-            placed.push(shop.placed().await);
+            placed.push(Placed { id: shop.placed().await, stands: true });
         }
         let (load, busy) = (Load::begin(&system, &shop, rate, placed), Busy::begin());
         load.reaches(time / 5).await;
@@ -122,8 +122,7 @@ pub async fn play(scenario: Scenario, rate: Rate, time: Duration, attempts_at_on
     };
     say(name, &format!("{} orders were acknowledged; counting", acknowledged.len()));
     let counted = audit(&system, &shop, &acknowledged).await;
-    let mut outcome = Outcome::of(name, &requests, counted);
-    outcome.orders = acknowledged.len();
+    let mut outcome = Outcome::of(name, &requests, &acknowledged, counted);
     outcome.busy_percent = busy;
     conclude(scenario, &mut outcome, seen, &requests);
     for part in [Part::Api, Part::Worker] {
@@ -213,15 +212,15 @@ async fn version(system: &Apart, load: &Load, seen: &mut Seen) {
     system.register(Part::NextWorker).await;
     say("version", "the next version is registered");
     let began = Instant::now();
-    let courier = Caller::new(system, Role::Courier, "courier");
+    let (operator, courier) =
+        (Caller::new(system, Role::Operator, "observer"), Caller::new(system, Role::Courier, "courier"));
     // An order stays on its version until it has ended: until it is brought.
     let mut brought = 0;
     let drained = until("the old version to drain", async || {
         let all = load.acknowledged();
         for some in all[brought..].chunks(COURIERS) {
-            for outcome in join_all(some.iter().map(|id| bring(&courier, id))).await {
-                outcome.expect("an order that was acknowledged is brought");
-            }
+            // What is not brought is found when all are counted.
+            let _ = join_all(some.iter().map(|placed| bring(&operator, &courier, &placed.id))).await;
         }
         brought = all.len();
         matches!(system.deployment(Part::Worker).await, Some((false, 0))).then_some(())
@@ -285,11 +284,11 @@ async fn slow_store(system: &Apart, load: &Load, seen: &mut Seen) {
         let (ended, watched) = (CancellationToken::new(), Instant::now());
         let alive = watch(system, "/livez", &ended);
         let broken = async {
-            let unready = unready(system).await;
+            let unready = all_answer(system, 503).await;
             sleep(time.saturating_sub(watched.elapsed())).await;
             system.make(mended).await;
             let mended = Instant::now();
-            all_ready(system).await;
+            all_answer(system, 200).await;
             system.all_seen().await;
             ended.cancel();
             (unready, mended.elapsed())
@@ -329,31 +328,15 @@ async fn watch(system: &Apart, probe: &str, ended: &CancellationToken) -> bool {
     always
 }
 
-/// Waits until none of them is ready; how long that took.
-async fn unready(system: &Apart) -> Duration {
+/// Waits until all of them answer so when they are asked whether they are ready; how long that took.
+async fn all_answer(system: &Apart, status: u16) -> Duration {
     let began = Instant::now();
-    until("nobody to be ready", async || {
-        for (part, number) in processes(system) {
-            if system.probe(part, number, "/readyz").await != Some(503) {
-                return None;
-            }
-        }
-        Some(())
+    until(&format!("everybody's /readyz to answer {status}"), async || {
+        let asked = processes(system).into_iter().map(|(part, number)| system.probe(part, number, "/readyz"));
+        join_all(asked).await.iter().all(|answer| *answer == Some(status)).then_some(())
     })
     .await;
     began.elapsed()
-}
-
-async fn all_ready(system: &Apart) {
-    until("everybody to be ready", async || {
-        for (part, number) in processes(system) {
-            if system.probe(part, number, "/readyz").await != Some(200) {
-                return None;
-            }
-        }
-        Some(())
-    })
-    .await;
 }
 
 /// Attempts that a worker has brought to an end.
@@ -362,7 +345,7 @@ async fn done(system: &Apart, part: Part, number: usize) -> f64 {
 }
 
 /// Customers place one order after another; first there is one worker, then there are two.
-async fn throughput(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen) -> Vec<String> {
+async fn throughput(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen) -> Vec<Placed> {
     system.slow_down(SLOW).await;
     let ended = CancellationToken::new();
     let mut customers = JoinSet::new();
@@ -373,11 +356,10 @@ async fn throughput(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut 
             let (mut placed, mut refused) = (Vec::new(), 0_usize);
             while !ended.is_cancelled() {
                 let key = uuid::Uuid::now_v7().to_string();
-                match caller.ask(reqwest::Method::POST, "/v1/orders", Some((&key, &order))).await {
-                    Ok((201 | 202, body)) => {
-                        placed.extend(body["id"].as_str().or(body["order_id"].as_str()).map(str::to_owned));
-                    }
-                    _ => refused += 1,
+                let answer = caller.ask(reqwest::Method::POST, "/v1/orders", Some((&key, &order))).await;
+                match answer.ok().and_then(|(status, body)| Placed::of(status, &body)) {
+                    Some(order) => placed.push(order),
+                    None => refused += 1,
                 }
             }
             (placed, refused)
