@@ -138,7 +138,8 @@ async fn closed_once(operator: &Caller, courier: &Caller, id: &str) -> Result<bo
         return Err(format!("not each fact once: {names:?}"));
     }
     let payments = operator.certain(Method::GET, &format!("/v1/payments?order_id={id}")).await?;
-    let entries = payments["items"].as_array().into_iter().flatten().filter_map(|payment| payment["entries"].as_array());
+    let entries =
+        payments["items"].as_array().into_iter().flatten().filter_map(|payment| payment["entries"].as_array());
     let entries = entries.flatten().count();
     let deliveries = operator.certain(Method::GET, &format!("/v1/deliveries?order_id={id}")).await?;
     let deliveries = deliveries["items"].as_array().map_or(0, Vec::len);

@@ -194,10 +194,11 @@ async fn send(sender: Arc<Sender>, rate: Rate, stop: CancellationToken) -> Vec<R
 }
 
 impl Sender {
-    /// One of those that were acknowledged.
+    /// One of those that stand. One that is not decided may not be there to be shown yet.
     fn any_order(&self) -> String {
         let acknowledged = self.acknowledged.lock().expect("no panic");
-        acknowledged[rand::random_range(0..acknowledged.len())].id.clone()
+        let any = &acknowledged[rand::random_range(0..acknowledged.len())];
+        if any.stands { any.id.clone() } else { acknowledged[0].id.clone() }
     }
 
     async fn place(&self) -> Request {

@@ -17,7 +17,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::load::Rate;
 use crate::report::Report;
-use crate::scenarios::{Scenario, play};
+use crate::scenarios::{Bound, Scenario, play};
 
 /// Runs jumun's parts as processes on this machine, changes and breaks them under load, and checks that nobody noticed
 #[derive(Parser)]
@@ -34,13 +34,17 @@ struct Cli {
     rate: f64,
 
     /// How many of a hundred requests place an order; the others read one
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     placements: u32,
 
     /// For `throughput`: how many attempts of each context a worker makes at once; few, so that providers are what limits
     /// it, and not this machine's processors
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     attempts_at_once: u32,
+
+    /// For `throughput`: how long, in milliseconds, every provider takes for everything
+    #[arg(long, default_value_t = 50)]
+    provider_ms: u64,
 
     /// Only these, instead of all
     #[arg(long, value_name = "SCENARIO")]
@@ -69,7 +73,8 @@ async fn main() -> Result<ExitCode> {
         outcomes: Vec::new(),
     };
     for scenario in scenarios {
-        let outcome = play(scenario, rate, Duration::from_secs(cli.seconds), cli.attempts_at_once).await;
+        let bound = Bound { attempts_at_once: cli.attempts_at_once, provider: Duration::from_millis(cli.provider_ms) };
+        let outcome = play(scenario, rate, Duration::from_secs(cli.seconds), bound).await;
         report.outcomes.push(outcome);
         // What was seen so far is not lost with what goes wrong later.
         if let Some(path) = &cli.json {

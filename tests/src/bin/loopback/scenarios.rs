@@ -23,8 +23,6 @@ const SICK_AFTER: u32 = 3;
 /// How long the store stands still, and how long it is gone.
 const PAUSED_FOR: Duration = Duration::from_secs(8);
 const GONE_FOR: Duration = Duration::from_secs(3);
-/// How slow providers are where that is the point.
-const SLOW: Duration = Duration::from_millis(50);
 /// How many customers place one order after another then, and how much two workers have to be faster than one.
 const CUSTOMERS: usize = 24;
 const FASTER: f64 = 1.7;
@@ -65,7 +63,7 @@ impl Scenario {
         }
     }
 
-    fn plan(self, attempts_at_once: u32) -> Plan {
+    fn plan(self, Bound { attempts_at_once, .. }: Bound) -> Plan {
         let plan = Plan::default();
         match self {
             Self::Throughput => Plan { workers: 1, attempts_at_once: Some(attempts_at_once), ..plan },
@@ -73,6 +71,15 @@ impl Scenario {
             _ => plan,
         }
     }
+}
+
+/// What bounds the throughput of a worker, where that is the point.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Of each context.
+    pub attempts_at_once: u32,
+    /// How long providers take.
+    pub provider: Duration,
 }
 
 /// What was seen while requests came.
@@ -95,16 +102,16 @@ impl Seen {
 }
 
 /// Starts a system, lets it happen, and counts.
-pub async fn play(scenario: Scenario, rate: Rate, time: Duration, attempts_at_once: u32) -> Outcome {
+pub async fn play(scenario: Scenario, rate: Rate, time: Duration, bound: Bound) -> Outcome {
     let name = scenario.name();
     say(name, "starting");
-    let system = Apart::start(scenario.plan(attempts_at_once)).await;
+    let system = Apart::start(scenario.plan(bound)).await;
     let shop = Shop::open(&system.jumun).await;
     shop.put_product("chili", 9_000, ON_HAND).await;
     let mut seen = Seen::default();
     let (requests, acknowledged, busy) = if scenario == Scenario::Throughput {
         let busy = Busy::begin();
-        let acknowledged = throughput(&system, &shop, time, &mut seen).await;
+        let acknowledged = throughput(&system, &shop, time, bound, &mut seen).await;
         (Vec::new(), acknowledged, busy.percent())
     } else {
         say(name, "requests come");
@@ -345,8 +352,17 @@ async fn done(system: &Apart, part: Part, number: usize) -> f64 {
 }
 
 /// Customers place one order after another; first there is one worker, then there are two.
-async fn throughput(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen) -> Vec<Placed> {
-    system.slow_down(SLOW).await;
+async fn throughput(
+    system: &Apart,
+    shop: &Shop<'_>,
+    time: Duration,
+    Bound { attempts_at_once, provider }: Bound,
+    seen: &mut Seen,
+) -> Vec<Placed> {
+    system.slow_down(provider).await;
+    seen.note(format!(
+        "providers take {provider:?}; a worker makes {attempts_at_once} attempts of each context at once"
+    ));
     let ended = CancellationToken::new();
     let mut customers = JoinSet::new();
     for _ in 0..CUSTOMERS {
@@ -412,7 +428,8 @@ async fn pace(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen, 
     orders / seconds
 }
 
-/// How busy this machine's processors are. Where the system does not tell, not at all.
+/// How busy this machine's processors are, with what does not make way for others (as builds do). Where the system does not
+/// tell, not at all.
 struct Busy {
     began: (f64, f64),
 }
@@ -434,7 +451,10 @@ impl Busy {
         let first = stat.lines().next().unwrap_or_default();
         let times: Vec<f64> = first.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
         let all: f64 = times.iter().take(8).sum();
-        (all - times.iter().skip(3).take(2).sum::<f64>(), all)
+        (
+            all - times.iter().enumerate().filter(|(at, _)| matches!(at, 1 | 3 | 4)).map(|(_, time)| time).sum::<f64>(),
+            all,
+        )
     }
 }
 
