@@ -155,6 +155,8 @@ impl StoreFailure {
 pub struct Store {
     connection: Session,
     namespace: String,
+    /// Which others may use, too.
+    is_server: bool,
     failure: StoreFailure,
 }
 
@@ -175,9 +177,10 @@ impl Store {
         let namespace = NAMESPACE.to_owned();
         #[cfg(feature = "embedded")]
         if url.starts_with("surrealkv://") {
-            return Ok(Self { connection: Session::Embedded(embedded::open(url).await?), namespace, failure });
+            return Ok(Self { connection: Session::Embedded(embedded::open(url).await?), namespace, is_server: false, failure });
         }
-        Ok(Self { connection: Session::Other(surrealdb::engine::any::connect(url).await?), namespace, failure })
+        let connection = Session::Other(surrealdb::engine::any::connect(url).await?);
+        Ok(Self { connection, namespace, is_server: false, failure })
     }
 
     /// Connects to a SurrealDB server at `url` (`ws://HOST:PORT` or `wss://…`), and signs in there. A connection that is lost
@@ -204,6 +207,7 @@ impl Store {
         Ok(Self {
             connection: Session::Other(server),
             namespace: namespace.to_owned(),
+            is_server: true,
             failure: StoreFailure::default(),
         })
     }
@@ -225,7 +229,10 @@ impl Store {
             let using =
                 async { on!(&session, connection => connection.use_ns(&*self.namespace).use_db(name).await.map(drop)) };
             match tokio::time::timeout(ANSWER_WITHIN, using).await.map_err(|_| StoreError::Unreachable)? {
-                Ok(()) => return Ok(Database { session: Arc::new(session), failure: self.failure.clone() }),
+                Ok(()) => {
+                    let (session, failure) = (Arc::new(session), self.failure.clone());
+                    return Ok(Database { session, is_server: self.is_server, failure });
+                }
                 Err(error) if is_conflict(&error) => pause(conflicts).await,
                 Err(error) => return Err(error.into()),
             }
@@ -241,6 +248,7 @@ pub struct Database {
     /// check of a password takes as long as tens of transactions (measured: 300 ms for each batch of events, on two busy
     /// cores, when batches had a clone each).
     session: Arc<Session>,
+    is_server: bool,
     failure: StoreFailure,
 }
 
@@ -272,6 +280,11 @@ impl Database {
             }
         }
         Err(StoreError::Conflicts)
+    }
+
+    /// Whether other processes may write to it, too.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_server
     }
 
     /// On this machine's disk. A server looks after its own.

@@ -5,6 +5,7 @@ mod audit;
 pub mod examination;
 pub mod rebuild;
 mod tally;
+mod turns;
 mod writer;
 
 use std::time::Duration;
@@ -33,6 +34,7 @@ const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS feed SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS tallies SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS takings SCHEMALESS;
+    DEFINE TABLE IF NOT EXISTS turns SCHEMALESS;
     DEFINE INDEX IF NOT EXISTS by_place ON orders FIELDS place;
     DEFINE INDEX IF NOT EXISTS by_status ON orders FIELDS status, place;
     DEFINE INDEX IF NOT EXISTS by_merchant ON orders FIELDS merchant_id, place;

@@ -1,6 +1,7 @@
 //! The one writer of this process. Every append takes the next positions in the feed from one counter, so appends that
 //! ran side by side would only conflict and run again; here those that come together are written together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tracing::{error, warn};
 use workflows::OrderId;
 
 use super::tally::Changes;
+use super::turns::Turns;
 use crate::store::{Database, StoreError};
 
 /// How many appends are written together at most.
@@ -107,15 +109,17 @@ async fn write(
     writes: watch::Sender<u64>,
     turn: Arc<RwLock<()>>,
 ) {
-    let (mut batch, mut at_once) = (Vec::new(), AtOnce(LARGEST_BATCH));
+    let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Turns::new(&database));
     while queue.recv_many(&mut batch, at_once.0).await > 0 {
         let batch = std::mem::take(&mut batch);
         let _turn = turn.write().await;
+        let among = turns.take().await;
         // In a task of its own, so that a panic in the store ends this batch only.
         match tokio::spawn(write_batch(database.clone(), batch, writes.clone())).await {
             Ok(pace) => at_once.suit(pace),
             Err(error) => error!(%error, "writing events panicked"),
         }
+        turns.give(among).await;
     }
 }
 
@@ -157,7 +161,7 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
     let began = Instant::now();
     // Whoever has stopped waiting asks again.
     batch.retain(|waiting| !waiting.done.is_closed());
-    if batch.len() > 1 {
+    while batch.len() > 1 {
         match commit(&database, batch.iter().map(|waiting| &waiting.append)).await {
             Ok(()) => {
                 writes.send_modify(|writes| *writes += 1);
@@ -168,7 +172,17 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
             }
             // Nor would it answer all of them.
             Err(NotAppended::NoAnswer) => return Pace::TooSlow,
-            Err(_) => {}
+            // Where a store is slow, steps are tried again that it has written meanwhile. If each of those took a batch apart, it
+            // would be slower still.
+            Err(NotAppended::Exists) => match take_written(&database, &mut batch).await {
+                Ok(written) if !written.is_empty() => {
+                    for waiting in written {
+                        let _ = waiting.done.send(Err(NotAppended::Exists));
+                    }
+                }
+                _ => break,
+            },
+            Err(_) => break,
         }
     }
     for Waiting { append, done } in batch {
@@ -182,6 +196,18 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
         let _ = done.send(outcome);
     }
     Pace::of(began.elapsed())
+}
+
+/// Takes those out of the batch that are written already, if only in part.
+async fn take_written(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
+    let ids: Vec<_> = batch.iter().flat_map(|waiting| &waiting.append.events).map(|(id, number, _)| (id, number)).collect();
+    let statement = "SELECT VALUE record::id(id) FROM $ids.map(|$id| type::record('events', $id))";
+    let variables = json!({ "ids": ids });
+    let read = async { database.run(statement, &variables).await?.read::<BTreeSet<(OrderId, u32)>>(0) };
+    let written = timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
+    let is_written =
+        |waiting: &mut Waiting| waiting.append.events.iter().any(|(id, number, _)| written.contains(&(id.clone(), *number)));
+    Ok(batch.extract_if(.., is_written).collect())
 }
 
 async fn commit<'a>(database: &Database, appends: impl Iterator<Item = &'a Append>) -> Result<(), NotAppended> {
