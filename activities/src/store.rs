@@ -177,7 +177,12 @@ impl Store {
         let namespace = NAMESPACE.to_owned();
         #[cfg(feature = "embedded")]
         if url.starts_with("surrealkv://") {
-            return Ok(Self { connection: Session::Embedded(embedded::open(url).await?), namespace, is_server: false, failure });
+            return Ok(Self {
+                connection: Session::Embedded(embedded::open(url).await?),
+                namespace,
+                is_server: false,
+                failure,
+            });
         }
         let connection = Session::Other(surrealdb::engine::any::connect(url).await?);
         Ok(Self { connection, namespace, is_server: false, failure })

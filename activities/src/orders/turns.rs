@@ -79,3 +79,52 @@ impl Turns {
         }
     }
 }
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    async fn store() -> Database {
+        let store = Store::open("mem://").await.expect("opens");
+        let database = store.database("orders").await.expect("a session");
+        database.define("DEFINE TABLE turns SCHEMALESS").await.expect("defines");
+        database
+    }
+
+    /// As if others could write to it, too.
+    fn among(store: &Database) -> Turns {
+        Turns { store: Some(store.clone()), ..Turns::new(store) }
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_nobody_elses_until_it_is_given_back() {
+        let store = store().await;
+        let (first, second) = (among(&store), among(&store));
+        let turn = first.take().await;
+        assert!(turn == Turn::AtOnce);
+        assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it is the first one's");
+        // Of somebody else's turn there is nothing to give back.
+        second.give(Turn::AtOnce).await;
+        assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it still is");
+        first.give(turn).await;
+        assert!(second.take().await == Turn::AtOnce);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_one_who_has_died() {
+        let store = store().await;
+        let (dead, other) = (among(&store), among(&store));
+        dead.take().await;
+        drop(dead);
+        tokio::time::timeout(2 * TURN, other.take()).await.expect("it goes on without a turn, if need be");
+        // By then the dead one's turn is over.
+        assert!(among(&store).take().await != Turn::Without);
+    }
+
+    #[tokio::test]
+    async fn whoever_is_alone_waits_for_nothing() {
+        let store = store().await;
+        assert!(Turns::new(&store).take().await == Turn::Without);
+    }
+}

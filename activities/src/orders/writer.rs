@@ -200,13 +200,15 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
 
 /// Takes those out of the batch that are written already, if only in part.
 async fn take_written(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
-    let ids: Vec<_> = batch.iter().flat_map(|waiting| &waiting.append.events).map(|(id, number, _)| (id, number)).collect();
+    let ids: Vec<_> =
+        batch.iter().flat_map(|waiting| &waiting.append.events).map(|(id, number, _)| (id, number)).collect();
     let statement = "SELECT VALUE record::id(id) FROM $ids.map(|$id| type::record('events', $id))";
     let variables = json!({ "ids": ids });
     let read = async { database.run(statement, &variables).await?.read::<BTreeSet<(OrderId, u32)>>(0) };
     let written = timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
-    let is_written =
-        |waiting: &mut Waiting| waiting.append.events.iter().any(|(id, number, _)| written.contains(&(id.clone(), *number)));
+    let is_written = |waiting: &mut Waiting| {
+        waiting.append.events.iter().any(|(id, number, _)| written.contains(&(id.clone(), *number)))
+    };
     Ok(batch.extract_if(.., is_written).collect())
 }
 

@@ -1,12 +1,14 @@
 //! What happens to the system while requests come, each time to one that was started anew.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use futures::future::join_all;
 use tests::{Apart, CUSTOMER, Part, Plan, Shop, until};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 use workflows::Role;
 
@@ -23,8 +25,11 @@ const SICK_AFTER: u32 = 3;
 /// How long the store stands still, and how long it is gone.
 const PAUSED_FOR: Duration = Duration::from_secs(8);
 const GONE_FOR: Duration = Duration::from_secs(3);
-/// How many customers place one order after another then, and how much two workers have to be faster than one.
+/// How many customers place orders then, at most how often, while fewer attempts than that wait for a place; and how much two
+/// workers have to be faster than one.
 const CUSTOMERS: usize = 24;
+const WANTED_EVERY: Duration = Duration::from_millis(50);
+const FEW: f64 = 20.0;
 const FASTER: f64 = 1.7;
 /// How many orders couriers bring at a time.
 const COURIERS: usize = 8;
@@ -351,7 +356,8 @@ async fn done(system: &Apart, part: Part, number: usize) -> f64 {
     system.measure(part, number, "jumun_step_attempts_total", "done").await
 }
 
-/// Customers place one order after another; first there is one worker, then there are two.
+/// Customers place orders as fast as they are worked off, so that some attempts always wait and never many; first there is one
+/// worker, then there are two.
 async fn throughput(
     system: &Apart,
     shop: &Shop<'_>,
@@ -363,14 +369,15 @@ async fn throughput(
     seen.note(format!(
         "providers take {provider:?}; a worker makes {attempts_at_once} attempts of each context at once"
     ));
-    let ended = CancellationToken::new();
+    let wanted = Arc::new(Semaphore::new(0));
     let mut customers = JoinSet::new();
     for _ in 0..CUSTOMERS {
-        let (caller, order, ended) =
-            (Caller::new(system, Role::Customer, CUSTOMER), shop.request("tok_ok", 1), ended.clone());
+        let (caller, order, wanted) =
+            (Caller::new(system, Role::Customer, CUSTOMER), shop.request("tok_ok", 1), wanted.clone());
         customers.spawn(async move {
             let (mut placed, mut refused) = (Vec::new(), 0_usize);
-            while !ended.is_cancelled() {
+            while let Ok(one) = wanted.acquire().await {
+                one.forget();
                 let key = uuid::Uuid::now_v7().to_string();
                 let answer = caller.ask(reqwest::Method::POST, "/v1/orders", Some((&key, &order))).await;
                 match answer.ok().and_then(|(status, body)| Placed::of(status, &body)) {
@@ -381,19 +388,43 @@ async fn throughput(
             (placed, refused)
         });
     }
-    let one = pace(system, shop, time, seen, "one worker").await;
-    system.add(Part::Worker).await;
-    let two = pace(system, shop, time, seen, "two workers").await;
-    let faster = two / one;
+    let measuring = async {
+        let one = pace(system, shop, time, seen, "one worker").await;
+        system.add(Part::Worker).await;
+        let two = pace(system, shop, time, seen, "two workers").await;
+        two / one
+    };
+    let faster = tokio::select! {
+        faster = measuring => faster,
+        never = ask_for_more(system, &wanted) => never,
+    };
     seen.claim(format!("two workers are {faster:.2} times as fast as one, at least {FASTER}"), faster >= FASTER);
-    ended.cancel();
+    wanted.close();
     let all = customers.join_all().await;
     let refused: usize = all.iter().map(|(_, refused)| refused).sum();
     seen.claim("no request failed", refused == 0);
     all.into_iter().flat_map(|(placed, _)| placed).collect()
 }
 
-/// How many orders get to the courier in a second, once that goes on evenly.
+/// Wants one more order whenever few attempts wait for a place.
+async fn ask_for_more(system: &Apart, wanted: &Semaphore) -> ! {
+    let mut often = interval(WANTED_EVERY);
+    loop {
+        often.tick().await;
+        if waiting(system).await.iter().sum::<f64>() < FEW && wanted.available_permits() == 0 {
+            wanted.add_permits(1);
+        }
+    }
+}
+
+/// How many attempts wait for a place on each worker.
+async fn waiting(system: &Apart) -> Vec<f64> {
+    let numbers = system.numbers(Part::Worker);
+    join_all(numbers.iter().map(|number| system.measure(Part::Worker, *number, "jumun_worker_attempts_waiting", "")))
+        .await
+}
+
+/// How many attempts at what providers do succeed in a second, once that goes on evenly.
 async fn pace(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen, who: &str) -> f64 {
     say("throughput", who);
     sleep(time / 2).await;
@@ -407,25 +438,28 @@ async fn pace(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen, 
     };
     let attempts = async || {
         let numbers = system.numbers(Part::Worker);
-        join_all(numbers.iter().map(|number| done(system, Part::Worker, *number))).await.iter().sum::<f64>()
+        join_all(numbers.iter().map(|number| done_by_providers(system, *number))).await.iter().sum::<f64>()
     };
     let (busy, began) = (Busy::begin(), Instant::now());
     let (orders, steps) = (count().await, attempts().await);
     sleep(time).await;
     let (orders, steps) = (count().await - orders, attempts().await - steps);
     let seconds = began.elapsed().as_secs_f64();
-    let mut waiting = Vec::new();
-    for number in system.numbers(Part::Worker) {
-        waiting.push(system.measure(Part::Worker, number, "jumun_worker_attempts_waiting", "").await);
-    }
     seen.note(format!(
-        "{who}: {:.1} orders a second got to the courier, {:.0} attempts at steps a second; {waiting:?} wait for a place; \
-         processors busy {:.0} %",
-        orders / seconds,
+        "{who}: {:.1} attempts a second at what providers do, {:.1} orders a second got to the courier; {:?} attempts wait \
+         for a place; processors busy {:.0} %",
         steps / seconds,
+        orders / seconds,
+        waiting(system).await,
         busy.percent(),
     ));
-    orders / seconds
+    steps / seconds
+}
+
+/// What orders write themselves is not among it.
+async fn done_by_providers(system: &Apart, number: usize) -> f64 {
+    let by_orders = system.measure(Part::Worker, number, "jumun_step_attempts_total", "step=\"order.").await;
+    done(system, Part::Worker, number).await - by_orders
 }
 
 /// How busy this machine's processors are, with what does not make way for others (as builds do). Where the system does not
