@@ -96,6 +96,8 @@ pub struct Apart {
     places: Places,
     plan: Plan,
     card_key: String,
+    /// Asks probes.
+    prober: reqwest::Client,
 }
 
 struct Running {
@@ -154,6 +156,7 @@ impl Apart {
             places,
             plan,
             card_key: CardKeys::draw(),
+            prober: reqwest::Client::builder().no_proxy().timeout(PROBE).build().expect("a client"),
         };
         // As the first of all defines the tables, the others wait.
         for number in 0..plan.workers {
@@ -277,8 +280,7 @@ impl Apart {
 
     async fn management(&self, method: Method, part: Part, number: usize, path: &str) -> Option<Answer> {
         let url = format!("{}{path}", self.running.lock().expect("no panic").get(&(part, number))?.probes);
-        let client = reqwest::Client::builder().no_proxy().timeout(PROBE).build().expect("a client");
-        Answer::of(client.request(method, url)).await.ok()
+        Answer::of(self.prober.request(method, url)).await.ok()
     }
 
     /// Makes a version of the worker known to the engine, as `jumun register` does.

@@ -28,7 +28,7 @@ const GONE_FOR: Duration = Duration::from_secs(3);
 /// How many customers place orders then, at most how often, while fewer attempts than that wait for a place; and how much two
 /// workers have to be faster than one.
 const CUSTOMERS: usize = 24;
-const WANTED_EVERY: Duration = Duration::from_millis(50);
+const WANTED_EVERY: Duration = Duration::from_millis(75);
 const FEW: f64 = 20.0;
 const FASTER: f64 = 1.7;
 /// How many orders couriers bring at a time.
