@@ -15,6 +15,7 @@ pub mod provider;
 mod setup;
 mod stock;
 mod store;
+mod text;
 
 use std::sync::Arc;
 

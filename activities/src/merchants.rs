@@ -7,6 +7,7 @@ use workflows::merchant::{Merchant, MerchantPut, Merchants};
 use workflows::{MerchantId, ProviderError};
 
 use crate::store::{Database, StoreError};
+use crate::text::text;
 
 pub struct MerchantBook {
     database: Database,
@@ -35,7 +36,7 @@ impl Merchants for MerchantBook {
         self.database
             .run(
                 "UPSERT type::record('merchants', $id) CONTENT { doc: $merchant }",
-                &json!({ "id": put.id, "merchant": merchant }),
+                &json!({ "id": put.id, "merchant": text(&merchant) }),
             )
             .await?;
         Ok((merchant, before.is_none()))
@@ -43,10 +44,10 @@ impl Merchants for MerchantBook {
 
     async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
         let statement = "SELECT VALUE doc FROM ONLY type::record('merchants', $id)";
-        Ok(self.database.run(statement, &json!({ "id": id })).await?.read(0)?)
+        Ok(self.database.run(statement, &json!({ "id": id })).await?.read_text(0)?)
     }
 
     async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {
-        Ok(self.database.run("SELECT VALUE doc FROM merchants ORDER BY id", &Value::Null).await?.read(0)?)
+        Ok(self.database.run("SELECT VALUE doc FROM merchants ORDER BY id", &Value::Null).await?.read_texts(0)?)
     }
 }

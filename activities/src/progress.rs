@@ -24,12 +24,13 @@ impl Progress {
         Ok(Self { database, table })
     }
 
-    /// Creates the record unless there is one.
-    pub async fn create(&self, id: &str, mut record: Value) -> Result<(), StoreError> {
+    /// Creates the record unless there is one: whether there was none.
+    pub async fn create(&self, id: &str, mut record: Value) -> Result<bool, StoreError> {
         (record["created_at"], record["updated_at"]) = (json!(now()), json!(now()));
-        let statement = "CREATE type::record($table, $id) CONTENT $record";
+        let statement = "CREATE type::record($table, $id) CONTENT $record RETURN NONE";
         match self.database.run(statement, &json!({ "table": self.table, "id": id, "record": record })).await {
-            Ok(_) | Err(StoreError::Exists) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(StoreError::Exists) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -41,15 +42,16 @@ impl Progress {
         from: &[&str],
         to: &str,
     ) -> Result<Option<S>, StoreError> {
-        let statements = "
-            BEGIN;
-            LET $record = type::record($table, $id);
-            UPDATE $record SET state = $to, updated_at = $now WHERE state IN $from;
-            SELECT VALUE state FROM ONLY $record;
-            COMMIT;
+        // One statement, so a transaction by itself.
+        let statement = "
+            UPDATE type::record($table, $id) SET
+                updated_at = IF state IN $from { $now } ELSE { updated_at },
+                state = IF state IN $from { $to } ELSE { state }
+            RETURN VALUE state
         ";
         let variables = json!({ "table": self.table, "id": id, "from": from, "to": to, "now": now() });
-        self.database.run(statements, &variables).await?.read(3)
+        let states: Vec<S> = self.database.run(statement, &variables).await?.read(0)?;
+        Ok(states.into_iter().next())
     }
 
     /// The records, newest first; one where it is named; those of one merchant where that is. What only keeps something

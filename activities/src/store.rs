@@ -17,6 +17,8 @@ use tracing::error;
 
 use workflows::ProviderError;
 
+use crate::text::Text;
+
 /// Where everything is, unless a server has another place for it.
 pub const NAMESPACE: &str = "jumun";
 /// How long a server may take to answer whoever comes.
@@ -392,6 +394,16 @@ impl Answers {
     pub fn read<T: DeserializeOwned>(&mut self, statement: usize) -> Result<T, StoreError> {
         let value: surrealdb::types::Value = self.0.take(statement)?;
         Ok(serde_json::from_value(value.into_json_value())?)
+    }
+
+    /// The same where the answer is documents that are kept as texts.
+    pub fn read_texts<T: DeserializeOwned>(&mut self, statement: usize) -> Result<Vec<T>, StoreError> {
+        Ok(self.read::<Vec<Text<T>>>(statement)?.into_iter().map(|Text(document)| document).collect())
+    }
+
+    /// The same where the answer is one document, or none.
+    pub fn read_text<T: DeserializeOwned>(&mut self, statement: usize) -> Result<Option<T>, StoreError> {
+        Ok(self.read::<Option<Text<T>>>(statement)?.map(|Text(document)| document))
     }
 }
 

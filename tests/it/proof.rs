@@ -194,9 +194,13 @@ async fn what_was_changed_by_hand_is_found_stopped_and_running() {
             ("payments", "UPDATE type::record('payments', $id) SET amount.amount = 1", of("lost")),
             ("payments", "DELETE type::record('payments', $id)", of("given back")),
             ("payments", "DELETE type::record('payments', $id); DELETE ledger WHERE payment_id = $id", of("offered")),
-            ("orders", "UPDATE type::record('orders', $id) SET doc.status = 'closed'", order("cancelled")),
-            ("orders", "UPDATE type::record('orders', $id) SET doc.status = 'cancelled'", order("sauce-shop")),
-            ("orders", "UPDATE type::record('orders', $id) SET doc.status = 'paid'", order("declined")),
+            (
+                "orders",
+                "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'closed' })",
+                order("cancelled"),
+            ),
+            ("orders", "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'cancelled' })", order("sauce-shop")),
+            ("orders", "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'paid' })", order("declined")),
             ("orders", "DELETE type::record('orders', $id)", order("accepted")),
         ],
     );

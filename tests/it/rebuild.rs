@@ -90,7 +90,7 @@ async fn damaged_views_become_what_the_events_tell() {
     damage(
         &setup,
         &format!(
-            "UPDATE orders:{closed} SET status = 'paid', doc.status = 'paid';
+            "UPDATE orders:{closed} SET status = 'paid', doc = object::extend(encoding::json::decode(doc), {{ status: 'paid' }});
              DELETE orders:{waiting};
              UPDATE orders:{rejected} SET merchant_id = 'nobody', place = '0';
              CREATE orders:ord_00000000000000000000000000000000 SET status = 'paid', place = '1';

@@ -39,7 +39,7 @@ impl BuiltIn {
         self.deliveries.advance(order_id.delivery().as_str(), from, to).await
     }
 
-    async fn create(&self, order_id: &OrderId, record: Value) -> Result<(), StoreError> {
+    async fn create(&self, order_id: &OrderId, record: Value) -> Result<bool, StoreError> {
         self.deliveries.create(order_id.delivery().as_str(), record).await
     }
 }
@@ -52,7 +52,9 @@ impl Deliveries for BuiltIn {
             "order_id": request.order_id, "merchant_id": request.merchant_id, "recipient": request.recipient,
             "phone": request.phone, "address": request.address, "state": "requested",
         });
-        self.create(&request.order_id, record).await?;
+        if self.create(&request.order_id, record).await? {
+            return Ok(());
+        }
         match self.advance(&request.order_id, &[], "requested").await? {
             Some(State::Requested | State::InDelivery | State::Delivered) => Ok(()),
             state => Err(contradiction(&request.order_id, "requested", state)),

@@ -45,7 +45,9 @@ impl BuiltIn {
 impl Kitchen for BuiltIn {
     async fn offer(&self, ticket: &Ticket) -> Result<(), ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
-        self.tickets.create(ticket.order_id.as_str(), record(ticket, "offered")).await?;
+        if self.tickets.create(ticket.order_id.as_str(), record(ticket, "offered")).await? {
+            return Ok(());
+        }
         match self.advance(&ticket.order_id, &[], "offered").await? {
             Some(State::Offered | State::Started | State::Finished) => Ok(()),
             state => Err(contradiction(&ticket.order_id, "offered", state)),
@@ -64,7 +66,9 @@ impl Kitchen for BuiltIn {
 
     async fn start(&self, ticket: &Ticket) -> Result<(), ProviderError> {
         self.modes.pass(Context::Kitchen).await?;
-        self.tickets.create(ticket.order_id.as_str(), record(ticket, "started")).await?;
+        if self.tickets.create(ticket.order_id.as_str(), record(ticket, "started")).await? {
+            return Ok(());
+        }
         match self.advance(&ticket.order_id, &["offered"], "started").await? {
             Some(State::Started | State::Finished) => Ok(()),
             state => Err(contradiction(&ticket.order_id, "started", state)),

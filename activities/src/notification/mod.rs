@@ -115,10 +115,10 @@ impl BuiltIn {
 impl Notifications for BuiltIn {
     async fn send(&self, notice: &Notice) -> Result<Vec<MessageId>, ProviderError> {
         self.modes.pass(Context::Notification).await?;
-        // What was recorded, also by somebody else at this moment, is what counts: so it is read back, and each turn
-        // finds more of it.
+        // What was recorded, also by somebody else at this moment, is what counts. That there is any is rare, so it is only
+        // read once something was found to be there, and each turn finds more of it.
+        let mut told = BTreeMap::new();
         loop {
-            let mut told = self.history.told(notice).await?;
             let is_new = |event: &&NoticedEvent| !told.contains_key(&event.number);
             let news: BTreeMap<u32, &NoticedEvent> =
                 notice.events.iter().filter(is_new).map(|event| (event.number, event)).collect();
@@ -131,8 +131,11 @@ impl Notifications for BuiltIn {
                 .map(|event| Told { event, letters: self.letters(notice, event, &webhooks, at) })
                 .collect();
             match self.history.record(notice, &news, at).await {
-                Ok(()) => news.iter().for_each(|told| log(&notice.order_id, told.event)),
-                Err(StoreError::Exists) => {}
+                Ok(()) => {
+                    news.iter().for_each(|told| log(&notice.order_id, told.event));
+                    told.extend(news.iter().map(|told| (told.event.number, told.messages())));
+                }
+                Err(StoreError::Exists) => told = self.history.told(notice).await?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use workflows::Order;
 use workflows::order::Event;
 
-use super::row;
 use super::tally::{Changes, parts_of_takings};
+use super::{row, with_members};
 use crate::store::{Database, StoreError};
+use crate::text::Text;
 
 /// How many records are read at once.
 const PAGE: u32 = 500;
@@ -84,7 +85,7 @@ async fn orders(database: &Database, found: &mut Examination) -> Result<Changes,
         let Some(last) = rows.last() else { break };
         after = text(&last["id"]);
         for stored in rows {
-            let id = text(&stored["id"]);
+            let (id, stored) = (text(&stored["id"]), with_members(stored));
             while let Some((other, _)) = events.next_before(database, &id).await? {
                 found.fault(Some(&other), "it has events, and there is no such order");
             }
@@ -104,8 +105,8 @@ async fn orders(database: &Database, found: &mut Examination) -> Result<Changes,
 fn order(id: &str, stored: &Value, told: &[EventRow], changes: &mut Changes, found: &mut Examination) {
     let mut events = Vec::new();
     for (number, row) in (1..).zip(told) {
-        match serde_json::from_value::<Event>(row.doc.clone()) {
-            Ok(event) if event.order_id.as_str() != id || event.number != row.id.1 => {
+        match serde_json::from_value::<Text<Event>>(row.doc.clone()) {
+            Ok(Text(event)) if event.order_id.as_str() != id || event.number != row.id.1 => {
                 found.fault(Some(id), format!("its event {} is that of another place", row.id.1));
                 return;
             }
@@ -113,7 +114,7 @@ fn order(id: &str, stored: &Value, told: &[EventRow], changes: &mut Changes, fou
                 found.fault(Some(id), format!("its event {number} is missing"));
                 return;
             }
-            Ok(event) => events.push(event),
+            Ok(Text(event)) => events.push(event),
             Err(_) => {
                 found.fault(Some(id), format!("its event {} cannot be read", row.id.1));
                 return;
@@ -125,7 +126,7 @@ fn order(id: &str, stored: &Value, told: &[EventRow], changes: &mut Changes, fou
         return;
     };
     changes.add(&Changes::between(None, &expected, &events));
-    let row = row(&expected);
+    let row = with_members(row(&expected));
     // What comes of failures is told by no event.
     for column in ["place", "status", "merchant_id", "customer_id", "moving_since"] {
         if stored[column] != row[column] {

@@ -45,11 +45,15 @@ async fn every_corruption_is_found_with_its_order() {
     let (first, second) = (OrderId::from_bits(1), OrderId::from_bits(2));
     let corruptions = [
         (
-            "UPDATE type::record('orders', $id) SET doc.status = 'closed'",
+            "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'closed' })",
             Some(&second),
             "the view's status is \"closed\"",
         ),
-        ("UPDATE type::record('orders', $id) SET doc.total.amount = 1", Some(&second), "the view's total"),
+        (
+            "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { total: { currency: 'KRW', amount: 1 } })",
+            Some(&second),
+            "the view's total",
+        ),
         ("UPDATE type::record('orders', $id) SET doc = NONE", Some(&second), "the view's"),
         ("UPDATE type::record('orders', $id) SET status = 'closed'", Some(&second), "the column status"),
         ("UPDATE type::record('orders', $id) SET moving_since = NONE", Some(&second), "the column moving_since"),
@@ -57,10 +61,18 @@ async fn every_corruption_is_found_with_its_order() {
         ("DELETE type::record('events', [$id, 2])", Some(&second), "its event 2 is missing"),
         ("DELETE type::record('events', [$id, 1])", Some(&second), "its event 1 is missing"),
         ("DELETE type::record('events', [$id, 3])", Some(&second), "the view's status"),
-        ("UPDATE type::record('events', [$id, 2]) SET doc.number = 3", Some(&second), "of another place"),
-        ("UPDATE type::record('events', [$id, 2]) SET doc.fact = 1", Some(&second), "its event 2 cannot be read"),
         (
-            "UPDATE type::record('events', [$id, 2]) SET doc.fact = { type: 'order_closed' }",
+            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { number: 3 })",
+            Some(&second),
+            "of another place",
+        ),
+        (
+            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { fact: 1 })",
+            Some(&second),
+            "its event 2 cannot be read",
+        ),
+        (
+            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { fact: { type: 'order_closed' } })",
             Some(&second),
             "the view's",
         ),

@@ -22,6 +22,7 @@ use workflows::order::{
 use workflows::{Order, OrderId, ProviderError, Step};
 
 use crate::store::{Answers, Database, StoreError};
+use crate::text::{Text, members, text};
 use tally::Changes;
 use writer::{Append, NotAppended, Writer};
 
@@ -99,7 +100,7 @@ impl Orders {
                 &json!({ "id": id, "first": u64::from(after) + 1, "last": last }),
             )
             .await?;
-        answers.read(0)
+        answers.read_texts(0)
     }
 
     /// Each row of the feed has one event at least, so `limit` rows are enough.
@@ -132,7 +133,7 @@ impl Orders {
         }
         let ids: Vec<_> = positions.iter().map(|(_, id, number)| json!([id, number])).collect();
         let statement = "SELECT VALUE doc FROM $ids.map(|$id| type::record('events', $id))";
-        let events: Vec<Event> = self.database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
+        let events: Vec<Event> = self.database.run(statement, &json!({ "ids": ids })).await?.read_texts(0)?;
         let positioned = positions.into_iter().zip(events);
         Ok(positioned.map(|((position, ..), event)| Positioned { position, event }).collect())
     }
@@ -151,7 +152,7 @@ fn row(order: &Order) -> Value {
         "for_courier": for_courier(order),
         "moving_since": moving_since,
         "still_since": moving_since,
-        "doc": order,
+        "doc": text(order),
     })
 }
 
@@ -199,7 +200,7 @@ impl OrderBook for Orders {
             let after = events.iter().fold(order.clone(), Order::after);
             let after = after.ok_or_else(|| ProviderError::impossible("an order begins with its placement"))?;
             let append = Append {
-                events: events.iter().map(|event| (event.order_id.clone(), event.number, json!(event))).collect(),
+                events: events.iter().map(|event| (event.order_id.clone(), event.number, text(event))).collect(),
                 order: row(&after),
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
@@ -255,11 +256,11 @@ impl OrderBook for Orders {
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
         let mut answers =
             self.database.run("SELECT VALUE doc FROM ONLY type::record('orders', $id)", &json!({ "id": id })).await?;
-        Ok(answers.read(0)?)
+        Ok(answers.read_text(0)?)
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
-        Ok(self.select("doc", filter).await?.read(0)?)
+        Ok(self.select("doc", filter).await?.read_texts(0)?)
     }
 
     async fn order_ids(&self, filter: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
@@ -305,11 +306,17 @@ impl OrderBook for Orders {
     }
 }
 
+/// A row with the members of its document, which are to be looked at one by one.
+fn with_members(mut row: Value) -> Value {
+    row["doc"] = members(row["doc"].take());
+    row
+}
+
 /// A row as it lies there. An order that is not the one that the row is called after is none.
 fn filed(mut row: Value) -> Filed {
     let id = row["id"].as_str().map_or_else(|| row["id"].to_string(), str::to_owned);
-    let order = serde_json::from_value::<Box<Order>>(row["doc"].take()).ok();
-    Filed { order: order.filter(|order| order.id.as_str() == id), id }
+    let order = serde_json::from_value::<Text<Box<Order>>>(row["doc"].take()).ok();
+    Filed { order: order.map(|Text(order)| order).filter(|order| order.id.as_str() == id), id }
 }
 
 /// The condition of a filter, and its variables.

@@ -10,8 +10,9 @@ use workflows::Order;
 use workflows::order::{Event, Trouble};
 
 use super::tally::Changes;
-use super::{TABLES, padded, row};
+use super::{TABLES, padded, row, with_members};
 use crate::store::{Database, Store, StoreError};
+use crate::text::Text;
 
 /// How many events are read at a time: few in this crate's tests, so that orders lie across pages.
 const PAGE: usize = if cfg!(test) { 5 } else { 2_000 };
@@ -130,8 +131,8 @@ impl Tale {
     }
 
     fn hear(&mut self, number: u64, doc: Value) {
-        match serde_json::from_value::<Event>(doc) {
-            Ok(event)
+        match serde_json::from_value::<Text<Event>>(doc) {
+            Ok(Text(event))
                 if u64::from(event.number) == number
                     && number == self.events.len() as u64 + 1
                     && event.order_id.as_str() == self.id =>
@@ -208,7 +209,7 @@ impl Rebuild {
         let range = if from.is_empty() && to.is_empty() { String::new() } else { format!(":{from}..{to}") };
         let statement = format!("SELECT *, record::id(id) AS id FROM orders{range}");
         let rows: Vec<Value> = self.database.run(&statement, &Value::Null).await?.read(0)?;
-        Ok(rows.into_iter().map(|row| (text(&row["id"]), row)).collect())
+        Ok(rows.into_iter().map(|row| (name(&row["id"]), with_members(row))).collect())
     }
 }
 
@@ -217,7 +218,7 @@ fn quoted(id: &str) -> String {
     format!("`{}`", id.replace('\\', "\\\\").replace('`', "\\`"))
 }
 
-fn text(value: &Value) -> String {
+fn name(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 

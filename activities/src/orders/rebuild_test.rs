@@ -77,7 +77,7 @@ async fn rows_and_tallies_become_what_the_events_tell() {
     damage(
         &store,
         &format!(
-            "UPDATE type::record('orders', $four) SET status = 'closed', doc.status = 'closed', place = 'x';
+            "UPDATE type::record('orders', $four) SET status = 'closed', place = 'x', doc = object::extend(encoding::json::decode(doc), {{ status: 'closed' }});
              UPDATE orders SET doc = 'gone' WHERE status = 'rejected';
              DELETE orders WHERE status = 'placed';
              CREATE orders:{stray} CONTENT {{ status: 'placed', place: 'y', doc: {{}} }};
@@ -111,7 +111,11 @@ async fn trouble_stays_as_long_as_it_is_of_the_order_as_it_is() {
     damage(&store, "UPDATE type::record('orders', $four) SET status = 'closed', still_since = NONE").await;
     assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").different, 1);
     assert_eq!(book.trouble(&four).await.expect("reads"), Some(trouble));
-    damage(&store, "UPDATE type::record('orders', $four) SET doc.version = 1").await;
+    damage(
+        &store,
+        "UPDATE type::record('orders', $four) SET doc = object::extend(encoding::json::decode(doc), { version: 1 })",
+    )
+    .await;
     assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").different, 1);
     assert_eq!(book.trouble(&four).await.expect("reads"), None);
 }

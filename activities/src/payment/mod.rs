@@ -82,16 +82,20 @@ impl Payments for BuiltIn {
         if self.book.find(id).await?.is_none() {
             self.try_card(&card, id).await?;
             let due = due_of(charge);
-            let first = if let TestCard::Declined { reason } = card {
+            let (charged, first) = if let TestCard::Declined { reason } = card {
                 let declined = Opening { due: &due, state: State::Declined, void: false, reason: Some(reason) };
-                self.book.create(&declined, None).await?
+                (Charged::Declined { reason: reason.to_owned() }, self.book.create(&declined, None).await?)
             } else {
                 let approved = Opening { due: &due, state: State::Approved, void: false, reason: None };
                 let entry = ledger::entry(EntryKind::Charge, &due, book::now());
-                self.book.create(&approved, Some(&entry)).await?
+                (Charged::Approved, self.book.create(&approved, Some(&entry)).await?)
             };
             if first && card == TestCard::LostReply {
                 return Err(ProviderError::unavailable("the provider's reply was lost"));
+            }
+            // What was written now is what counts; where it was not, somebody else was first.
+            if first {
+                return Ok(charged);
             }
         }
         match self.book.find(id).await? {

@@ -85,9 +85,10 @@ impl Book for Surreal {
         });
         let statements = "
             BEGIN;
-            CREATE type::record('payments', $id) CONTENT $payment;
+            CREATE type::record('payments', $id) CONTENT $payment RETURN NONE;
             IF $entry != NULL {
-                CREATE type::record('ledger', [$id, $entry.kind]) CONTENT object::extend($entry, { payment_id: $id });
+                CREATE type::record('ledger', [$id, $entry.kind])
+                    CONTENT object::extend($entry, { payment_id: $id }) RETURN NONE;
             };
             COMMIT;
         ";

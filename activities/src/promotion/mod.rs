@@ -45,7 +45,9 @@ impl Promotions for BuiltIn {
         let record = json!({
             "order_id": request.order_id, "merchant_id": request.merchant_id, "kind": request.kind, "state": "issued",
         });
-        self.coupons.create(request.coupon_id.as_str(), record).await?;
+        if self.coupons.create(request.coupon_id.as_str(), record).await? {
+            return Ok(());
+        }
         match self.advance(&request.order_id, &[], "issued").await? {
             Some(State::Issued) => Ok(()),
             state => Err(contradiction(&request.order_id, "issued", state)),

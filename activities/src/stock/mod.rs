@@ -21,7 +21,7 @@ const TABLES: &str = "
 // `on_hand` is absent (NONE) where the merchant does not track stock; such lines take nothing.
 const RESERVE: &str = "
     BEGIN;
-    CREATE type::record('holds', $order) CONTENT { state: 'held', lines: $lines };
+    CREATE type::record('holds', $order) CONTENT { state: 'held', lines: $lines } RETURN NONE;
     FOR $line IN $lines {
         LET $product = type::record('products', [$merchant, $line.sku]);
         LET $now = (SELECT on_hand, reserved FROM ONLY $product);
@@ -29,8 +29,8 @@ const RESERVE: &str = "
             IF $now.on_hand - $now.reserved < $line.quantity {
                 THROW $line.sku + ' ' + <string>($now.on_hand - $now.reserved);
             };
-            UPDATE $product SET reserved += $line.quantity;
-            UPDATE type::record('holds', $order) SET taken += { product: $product, quantity: $line.quantity };
+            UPDATE $product SET reserved += $line.quantity RETURN NONE;
+            UPDATE type::record('holds', $order) SET taken += { product: $product, quantity: $line.quantity } RETURN NONE;
         };
     };
     COMMIT;
@@ -57,10 +57,12 @@ const COMMIT: &str = "
     LET $hold = (SELECT * FROM ONLY type::record('holds', $order));
     IF $hold.state = 'held' {
         FOR $line IN $hold.taken ?? [] {
-            UPDATE $line.product SET reserved -= $line.quantity;
-            UPDATE $line.product SET on_hand -= $line.quantity WHERE on_hand != NONE;
+            UPDATE $line.product SET
+                reserved -= $line.quantity,
+                on_hand = IF on_hand != NONE { on_hand - $line.quantity }
+                RETURN NONE;
         };
-        UPDATE type::record('holds', $order) SET state = 'committed';
+        UPDATE type::record('holds', $order) SET state = 'committed' RETURN NONE;
     };
     SELECT VALUE state FROM ONLY type::record('holds', $order);
     COMMIT;

@@ -54,6 +54,10 @@ use settings::Settings;
 use stop::StopRequests;
 use workflows::Context;
 
+/// The store allocates more than it does anything else: a third of the processor time of an order was the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const FAILED: u8 = 1;
 const MAKES_NO_SENSE: u8 = 2;
 const CANNOT_START: u8 = 3;
