@@ -199,8 +199,16 @@ async fn what_was_changed_by_hand_is_found_stopped_and_running() {
                 "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'closed' })",
                 order("cancelled"),
             ),
-            ("orders", "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'cancelled' })", order("sauce-shop")),
-            ("orders", "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'paid' })", order("declined")),
+            (
+                "orders",
+                "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'cancelled' })",
+                order("sauce-shop"),
+            ),
+            (
+                "orders",
+                "UPDATE type::record('orders', $id) SET doc = object::extend(encoding::json::decode(doc), { status: 'paid' })",
+                order("declined"),
+            ),
             ("orders", "DELETE type::record('orders', $id)", order("accepted")),
         ],
     );

@@ -14,6 +14,7 @@ fn crates_depend_only_on_whom_they_may() {
         ("worker", &["workflows"]),
         ("api", &["workflows"]),
         ("jumun", &["activities", "api", "worker", "workflows"]),
+        ("bench", &["jumun"]),
         ("tests", &["activities", "api", "jumun", "worker", "workflows"]),
     ]);
     let metadata = Command::new(env!("CARGO"))

@@ -83,9 +83,14 @@ impl History {
             "messages": news.iter().flat_map(message_rows).collect::<Vec<_>>(),
         });
         // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
-        let tables = ["told", "notifications", "messages"].into_iter();
-        let filled = tables.filter(|table| variables[table].as_array().is_some_and(|rows| !rows.is_empty()));
-        let inserts: String = filled.map(|table| format!("INSERT INTO {table} ${table} RETURN NONE; ")).collect();
+        let inserts = [
+            ("told", "INSERT INTO told $told RETURN NONE; "),
+            ("notifications", "INSERT INTO notifications $notifications RETURN NONE; "),
+            ("messages", "INSERT INTO messages $messages RETURN NONE; "),
+        ];
+        let is_filled = |table: &str| variables[table].as_array().is_some_and(|rows| !rows.is_empty());
+        let inserts: String =
+            inserts.into_iter().filter(|(table, _)| is_filled(table)).map(|(_, insert)| insert).collect();
         self.database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
     }
 

@@ -132,7 +132,9 @@ impl Notifications for BuiltIn {
                 .collect();
             match self.history.record(notice, &news, at).await {
                 Ok(()) => {
-                    news.iter().for_each(|told| log(&notice.order_id, told.event));
+                    for told in &news {
+                        log(&notice.order_id, told.event);
+                    }
                     told.extend(news.iter().map(|told| (told.event.number, told.messages())));
                 }
                 Err(StoreError::Exists) => told = self.history.told(notice).await?,

@@ -202,7 +202,7 @@ fn run(settings: Settings) -> Result<()> {
 /// One scenario after another. Where one fails, the others are measured all the same, and what there is is reported.
 async fn measure(bench: &Bench) -> Result<()> {
     let mut chosen = Scenario::chosen(&bench.settings.scenario);
-    if bench.elsewhere.is_none() {
+    if bench.elsewhere.is_none() || bench.settings.scenario.contains(&Scenario::Ceiling) {
         chosen.insert(0, Scenario::Ceiling);
     }
     let (mut all, mut failed) = (Vec::new(), Vec::new());

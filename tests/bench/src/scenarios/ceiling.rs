@@ -10,7 +10,7 @@ use crate::system::System;
 
 /// Lives one order to see how many steps that takes, and then has the engine run empty workflows of as many.
 pub(super) async fn ceiling(bench: &Bench) -> Result<Figures> {
-    let mut system = System::start(&bench.launch).await?;
+    let mut system = bench.own_system().await?;
     let (ingress, admin) = system.engine()?;
     let engine = Engine::at(ingress, admin)?;
     let order_id = one_life(&system).await?;

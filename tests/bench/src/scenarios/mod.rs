@@ -10,7 +10,7 @@ mod soak;
 
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::Settings;
@@ -113,6 +113,12 @@ impl Bench {
             Some((url, tokens)) => Ok(System::at(url, tokens.clone())),
             None => System::start(&self.launch).await,
         }
+    }
+
+    /// A fresh system that can be killed, and whose engine can be asked.
+    async fn own_system(&self) -> Result<System> {
+        ensure!(self.elsewhere.is_none(), "it needs a system of its own, and is not for one that others run");
+        System::start(&self.launch).await
     }
 
     fn load(&self, system: &System) -> Load {

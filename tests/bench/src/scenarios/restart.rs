@@ -11,7 +11,6 @@ use crate::api::Caller;
 use crate::load::{Done, Outcome};
 use crate::report::{self, Figures, seconds};
 use crate::shop::{SPREAD, Shop};
-use crate::system::System;
 
 /// How long one order may take to go on after a restart.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -22,7 +21,7 @@ const STARTS: usize = 3;
 
 /// `kill -9` while many orders wait; then every order is delivered, from the moment at which the API says that it is ready.
 pub(super) async fn restart(bench: &Bench) -> Result<Figures> {
-    let mut system = System::start(&bench.launch).await?;
+    let mut system = bench.own_system().await?;
     let (shop, load) = (Shop::open(&system, SPREAD).await?, bench.load(&system));
     let orders = bench.settings.killed();
     let (ids, _) = place_many(&load, &shop, orders).await?;
@@ -62,7 +61,7 @@ async fn until_it_goes_on(courier: &Caller, id: &str) -> Outcome {
 /// Starts on nothing, and then again and again on what a while of orders has left.
 pub(super) async fn start(bench: &Bench) -> Result<Figures> {
     let began = Instant::now();
-    let mut system = System::start(&bench.launch).await?;
+    let mut system = bench.own_system().await?;
     let fresh = began.elapsed();
     let trade = Trade::open(&system, SPREAD).await?;
     let live = trade.clone();
