@@ -1,6 +1,7 @@
-//! What the store only keeps, and never looks into: as one JSON text. Taken apart into the store's own values, and put together
-//! again, a document of a hundred members cost more than all else that a transaction did (an order's events and view are
-//! written seven times in its life). What was written before that, member by member, is read all the same.
+//! What the store only keeps, and never looks into: as one JSON text. An order, with its lifecycle, has a hundred members, and is
+//! written seven times in its life; to take it apart into the store's own values and put it together again each time cost a
+//! seventh of the throughput (measured: 43 and 49 orders a second). What was written before that, member by member, is read all
+//! the same.
 
 use std::fmt;
 use std::marker::PhantomData;
