@@ -16,6 +16,7 @@ mod setup;
 mod stock;
 mod store;
 mod text;
+mod together;
 
 use std::sync::Arc;
 

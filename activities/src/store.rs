@@ -46,6 +46,9 @@ pub enum StoreError {
     Conflicts,
     #[error("the store's server is not reached")]
     Unreachable,
+    /// What was asked may have been done or not.
+    #[error("the store did not answer")]
+    NoAnswer,
     /// It could not write once, and is not asked again until it is opened anew.
     #[error("the store could not write and has to be opened again: {0}")]
     Broken(String),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::Store;
+use futures::future::join_all;
 use workflows::DeliveryState;
 
 async fn deliveries() -> BuiltIn {
@@ -72,4 +73,29 @@ async fn a_cancel_that_comes_first_keeps_the_request_out() {
             .expect("lists")
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn what_is_asked_together_is_answered_to_each() {
+    let deliveries = deliveries().await;
+    let orders: Vec<_> = (0..41).map(OrderId::from_bits).collect();
+    for (n, order) in orders.iter().enumerate().take(20) {
+        deliveries.request(&request(order)).await.expect("requests");
+        if n >= 10 {
+            deliveries.start(&of(order)).await.expect("starts");
+        }
+    }
+    let outcomes = join_all(orders.iter().enumerate().map(async |(n, order)| match n {
+        0..10 => deliveries.start(&of(order)).await.is_ok(),
+        10..20 => deliveries.complete(&of(order)).await.is_ok(),
+        20..30 => deliveries.cancel(&of(order)).await.is_ok_and(|undo| undo == Undo::Nothing),
+        30..40 => deliveries.request(&request(order)).await.is_ok(),
+        _ => deliveries.start(&of(order)).await.is_err(),
+    }));
+    assert_eq!(outcomes.await, [true; 41]);
+    let all = deliveries.deliveries(&Listing { order_id: None, merchant_id: None, limit: 100 }).await.expect("lists");
+    for state in [DeliveryState::InDelivery, DeliveryState::Delivered, DeliveryState::Requested] {
+        assert_eq!(all.iter().filter(|delivery| delivery.state == state).count(), 10, "{state:?}");
+    }
+    assert_eq!(all.len(), 30);
 }

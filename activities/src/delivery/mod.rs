@@ -35,7 +35,12 @@ impl BuiltIn {
         Ok(Self { deliveries: Progress::open(database, "deliveries").await?, modes })
     }
 
-    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, StoreError> {
+    async fn advance(
+        &self,
+        order_id: &OrderId,
+        from: &'static [&'static str],
+        to: &'static str,
+    ) -> Result<Option<State>, StoreError> {
         self.deliveries.advance(order_id.delivery().as_str(), from, to).await
     }
 

@@ -36,7 +36,12 @@ impl BuiltIn {
         Ok(Self { tickets: Progress::open(database, "tickets").await?, modes })
     }
 
-    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, StoreError> {
+    async fn advance(
+        &self,
+        order_id: &OrderId,
+        from: &'static [&'static str],
+        to: &'static str,
+    ) -> Result<Option<State>, StoreError> {
         self.tickets.advance(order_id.as_str(), from, to).await
     }
 }

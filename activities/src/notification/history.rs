@@ -14,6 +14,7 @@ use workflows::{MessageId, OrderId};
 
 use super::now;
 use crate::store::{Database, StoreError};
+use crate::together::Together;
 
 /// `told` has every event, also one that nobody had to be told of: so a webhook that comes later is not told either.
 const TABLES: &str = "
@@ -52,12 +53,36 @@ impl Told<'_> {
 
 pub struct History {
     database: Database,
+    records: Together<Rows, ()>,
+}
+
+/// What is recorded of one notice.
+#[derive(Default)]
+struct Rows {
+    told: Vec<Value>,
+    notifications: Vec<Value>,
+    messages: Vec<Value>,
+}
+
+impl Rows {
+    fn add(&mut self, other: &Self) {
+        self.told.extend_from_slice(&other.told);
+        self.notifications.extend_from_slice(&other.notifications);
+        self.messages.extend_from_slice(&other.messages);
+    }
 }
 
 impl History {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
-        Ok(Self { database })
+        let to = database.clone();
+        let insert = move |all: &[Rows]| {
+            let (to, mut rows) = (to.clone(), Rows::default());
+            all.iter().for_each(|one| rows.add(one));
+            let count = all.len();
+            async move { insert(&to, rows).await.map(|()| vec![(); count]) }
+        };
+        Ok(Self { records: Together::start(insert), database })
     }
 
     /// The messages of those of the notice's events that were recorded before, by the event's number.
@@ -77,21 +102,12 @@ impl History {
     /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where any of it is there already.
     pub async fn record(&self, notice: &Notice, news: &[Told<'_>], at: DateTime<Utc>) -> Result<(), StoreError> {
         let changes = news.iter().filter(|told| told.event.status_changed);
-        let variables = json!({
-            "told": news.iter().map(|told| told_row(&notice.order_id, told)).collect::<Vec<_>>(),
-            "notifications": changes.map(|told| notification_row(notice, told, at)).collect::<Vec<_>>(),
-            "messages": news.iter().flat_map(message_rows).collect::<Vec<_>>(),
-        });
-        // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
-        let inserts = [
-            ("told", "INSERT INTO told $told RETURN NONE; "),
-            ("notifications", "INSERT INTO notifications $notifications RETURN NONE; "),
-            ("messages", "INSERT INTO messages $messages RETURN NONE; "),
-        ];
-        let is_filled = |table: &str| variables[table].as_array().is_some_and(|rows| !rows.is_empty());
-        let inserts: String =
-            inserts.into_iter().filter(|(table, _)| is_filled(table)).map(|(_, insert)| insert).collect();
-        self.database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
+        let rows = Rows {
+            told: news.iter().map(|told| told_row(&notice.order_id, told)).collect(),
+            notifications: changes.map(|told| notification_row(notice, told, at)).collect(),
+            messages: news.iter().flat_map(message_rows).collect(),
+        };
+        self.records.run(rows).await
     }
 
     /// Notifications with the states of their messages.
@@ -179,6 +195,19 @@ impl History {
         let variables = json!({ "id": id, "attempt": attempt, "state": state, "most": ATTEMPTS, "now": now() });
         self.database.run(statements, &variables).await?.read(4)
     }
+}
+
+async fn insert(database: &Database, rows: Rows) -> Result<(), StoreError> {
+    // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
+    let inserts = [
+        (&rows.told, "INSERT INTO told $told RETURN NONE; "),
+        (&rows.notifications, "INSERT INTO notifications $notifications RETURN NONE; "),
+        (&rows.messages, "INSERT INTO messages $messages RETURN NONE; "),
+    ];
+    let inserts: String = inserts.into_iter().filter(|(rows, _)| !rows.is_empty()).map(|(_, insert)| insert).collect();
+    let Rows { told, notifications, messages } = rows;
+    let variables = json!({ "told": told, "notifications": notifications, "messages": messages });
+    database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
 }
 
 fn told_row(order_id: &OrderId, told: &Told) -> Value {

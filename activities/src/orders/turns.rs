@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rand::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::store::Database;
@@ -26,7 +26,7 @@ const TAKE: &str = "
     RETURN $until < $now;
     COMMIT;
 ";
-const GIVE: &str = "UPDATE turns:orders SET until = 0 WHERE by = $me RETURN NONE";
+const GIVE: &str = "UPDATE turns:orders SET until = 0 WHERE by = $me RETURN NONE;";
 
 /// This process among those that write to the store.
 pub(super) struct Turns {
@@ -69,11 +69,22 @@ impl Turns {
         Turn::Without
     }
 
-    /// Gives it back.
-    pub(super) async fn give(&self, turn: Turn) {
+    /// The statement that gives it back, for the transaction that it was taken for; its variable is added to `variables`.
+    pub(super) fn giving(&self, turn: Turn, variables: &mut Value) -> &'static str {
+        if turn == Turn::Without {
+            return "";
+        }
+        variables["me"] = json!(self.me);
+        GIVE
+    }
+
+    /// Ends a turn: gives it back, unless a transaction `gave` it.
+    pub(super) async fn end(&self, turn: Turn, gave: bool) {
         let Some(store) = self.store.as_ref().filter(|_| turn != Turn::Without) else { return };
-        // It is over by itself soon, if this fails.
-        let _ = tokio::time::timeout(TURN, store.run(GIVE, &json!({ "me": self.me }))).await;
+        if !gave {
+            // It is over by itself soon, if this fails.
+            let _ = tokio::time::timeout(TURN, store.run(GIVE, &json!({ "me": self.me }))).await;
+        }
         if turn == Turn::Waited {
             sleep(LET_OTHERS).await;
         }
@@ -105,10 +116,24 @@ mod tests {
         assert!(turn == Turn::AtOnce);
         assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it is the first one's");
         // Of somebody else's turn there is nothing to give back.
-        second.give(Turn::AtOnce).await;
+        second.end(Turn::AtOnce, false).await;
         assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it still is");
-        first.give(turn).await;
+        first.end(turn, false).await;
         assert!(second.take().await == Turn::AtOnce);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_gives_the_turn_back_only_if_it_is_committed() {
+        let store = store().await;
+        let (first, second) = (among(&store), among(&store));
+        let (turn, mut variables) = (first.take().await, json!({}));
+        let giving = first.giving(turn, &mut variables);
+        let refused = store.run(&format!("BEGIN; {giving} THROW 'no'; COMMIT;"), &variables).await;
+        assert!(refused.is_err());
+        assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it is still the first one's");
+        store.run(&format!("BEGIN; {giving} COMMIT;"), &variables).await.expect("commits");
+        assert!(second.take().await == Turn::AtOnce);
+        assert!(first.giving(Turn::Without, &mut variables).is_empty());
     }
 
     #[tokio::test]
@@ -117,8 +142,9 @@ mod tests {
         let (dead, other) = (among(&store), among(&store));
         dead.take().await;
         drop(dead);
-        tokio::time::timeout(2 * TURN, other.take()).await.expect("it goes on without a turn, if need be");
-        // By then the dead one's turn is over.
+        let turn = tokio::time::timeout(2 * TURN, other.take()).await.expect("it goes on without a turn, if need be");
+        other.end(turn, false).await;
+        // By now the dead one's turn is over.
         assert!(among(&store).take().await != Turn::Without);
     }
 

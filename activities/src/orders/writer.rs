@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use workflows::OrderId;
 
 use super::tally::Changes;
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use crate::store::{Database, StoreError};
 
 /// How many appends are written together at most.
@@ -109,17 +109,24 @@ async fn write(
     writes: watch::Sender<u64>,
     turn: Arc<RwLock<()>>,
 ) {
-    let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Turns::new(&database));
+    let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Arc::new(Turns::new(&database)));
     while queue.recv_many(&mut batch, at_once.0).await > 0 {
         let batch = std::mem::take(&mut batch);
         let _turn = turn.write().await;
         let among = turns.take().await;
+        let committer = Committer { database: database.clone(), turns: turns.clone(), turn: among };
         // In a task of its own, so that a panic in the store ends this batch only.
-        match tokio::spawn(write_batch(database.clone(), batch, writes.clone())).await {
-            Ok(pace) => at_once.suit(pace),
-            Err(error) => error!(%error, "writing events panicked"),
-        }
-        turns.give(among).await;
+        let gave = match tokio::spawn(write_batch(committer, batch, writes.clone())).await {
+            Ok((pace, gave)) => {
+                at_once.suit(pace);
+                gave
+            }
+            Err(error) => {
+                error!(%error, "writing events panicked");
+                false
+            }
+        };
+        turns.end(among, gave).await;
     }
 }
 
@@ -156,25 +163,26 @@ impl Pace {
     }
 }
 
-/// Writes them together, or else each by itself, so that one that cannot be written is in no other's way.
-async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch::Sender<u64>) -> Pace {
+/// Writes them together, or else each by itself, so that one that cannot be written is in no other's way. Also tells whether the
+/// turn was given back with them.
+async fn write_batch(committer: Committer, mut batch: Vec<Waiting>, writes: watch::Sender<u64>) -> (Pace, bool) {
     let began = Instant::now();
     // Whoever has stopped waiting asks again.
     batch.retain(|waiting| !waiting.done.is_closed());
     while batch.len() > 1 {
-        match commit(&database, batch.iter().map(|waiting| &waiting.append)).await {
+        match committer.commit(batch.iter().map(|waiting| &waiting.append), true).await {
             Ok(()) => {
                 writes.send_modify(|writes| *writes += 1);
                 for waiting in batch {
                     let _ = waiting.done.send(Ok(()));
                 }
-                return Pace::of(began.elapsed());
+                return (Pace::of(began.elapsed()), true);
             }
             // Nor would it answer all of them.
-            Err(NotAppended::NoAnswer) => return Pace::TooSlow,
+            Err(NotAppended::NoAnswer) => return (Pace::TooSlow, false),
             // Where a store is slow, steps are tried again that it has written meanwhile. If each of those took a batch apart, it
             // would be slower still.
-            Err(NotAppended::Exists) => match take_written(&database, &mut batch).await {
+            Err(NotAppended::Exists) => match take_written(&committer.database, &mut batch).await {
                 Ok(written) if !written.is_empty() => {
                     for waiting in written {
                         let _ = waiting.done.send(Err(NotAppended::Exists));
@@ -185,17 +193,19 @@ async fn write_batch(database: Database, mut batch: Vec<Waiting>, writes: watch:
             Err(_) => break,
         }
     }
-    for Waiting { append, done } in batch {
+    let (last, mut gave) = (batch.len().saturating_sub(1), false);
+    for (n, Waiting { append, done }) in batch.into_iter().enumerate() {
         if done.is_closed() {
             continue;
         }
-        let outcome = commit(&database, std::iter::once(&append)).await;
+        let outcome = committer.commit(std::iter::once(&append), n == last).await;
         if outcome.is_ok() {
             writes.send_modify(|writes| *writes += 1);
+            gave = n == last;
         }
         let _ = done.send(outcome);
     }
-    Pace::of(began.elapsed())
+    (Pace::of(began.elapsed()), gave)
 }
 
 /// Takes those out of the batch that are written already, if only in part.
@@ -212,24 +222,36 @@ async fn take_written(database: &Database, batch: &mut Vec<Waiting>) -> Result<V
     Ok(batch.extract_if(.., is_written).collect())
 }
 
-async fn commit<'a>(database: &Database, appends: impl Iterator<Item = &'a Append>) -> Result<(), NotAppended> {
-    let (mut events, mut orders, mut audit, mut changes) = (Vec::new(), Vec::new(), Vec::new(), Changes::default());
-    for append in appends {
-        events.extend(append.events.iter().map(|(id, number, event)| json!({ "id": [id, number], "doc": event })));
-        orders.push(&append.order);
-        audit.extend(&append.audit);
-        changes.add(&append.changes);
-    }
-    let ids: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
-    let asked_for = if audit.is_empty() { "" } else { "INSERT INTO audit $audit RETURN NONE;" };
-    let mut variables =
-        json!({ "count": events.len(), "events": events, "ids": ids, "orders": orders, "audit": audit });
-    let statements = format!("{APPEND}{asked_for}{}COMMIT;", changes.statements(&mut variables));
-    match timeout(WRITE_TIMEOUT, database.run(&statements, &variables)).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),
-        Ok(Err(error)) => Err(NotAppended::Store(error)),
-        Err(_) => Err(NotAppended::NoAnswer),
+/// Commits appends in somebody's turn.
+struct Committer {
+    database: Database,
+    turns: Arc<Turns>,
+    turn: Turn,
+}
+
+impl Committer {
+    /// One transaction, which gives the turn back where it is the `last`.
+    async fn commit<'a>(&self, appends: impl Iterator<Item = &'a Append>, last: bool) -> Result<(), NotAppended> {
+        let (mut events, mut orders, mut audit, mut changes) = (Vec::new(), Vec::new(), Vec::new(), Changes::default());
+        for append in appends {
+            events.extend(append.events.iter().map(|(id, number, event)| json!({ "id": [id, number], "doc": event })));
+            orders.push(&append.order);
+            audit.extend(&append.audit);
+            changes.add(&append.changes);
+        }
+        let ids: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
+        let asked_for = if audit.is_empty() { "" } else { "INSERT INTO audit $audit RETURN NONE;" };
+        let mut variables =
+            json!({ "count": events.len(), "events": events, "ids": ids, "orders": orders, "audit": audit });
+        let counted = changes.statements(&mut variables);
+        let given = if last { self.turns.giving(self.turn, &mut variables) } else { "" };
+        let statements = format!("{APPEND}{asked_for}{counted}{given}COMMIT;");
+        match timeout(WRITE_TIMEOUT, self.database.run(&statements, &variables)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),
+            Ok(Err(error)) => Err(NotAppended::Store(error)),
+            Err(_) => Err(NotAppended::NoAnswer),
+        }
     }
 }
 

@@ -79,7 +79,9 @@ impl Payments for BuiltIn {
         self.admit(charge.amount).await?;
         let card = TestCard::read(&charge.card_token.0);
         let id = &charge.payment_id;
-        if self.book.find(id).await?.is_none() {
+        // What does not depend on earlier attempts need not ask for them: who was first is seen when it is written.
+        let goes_through = !matches!(card, TestCard::Flaky { .. } | TestCard::Slow { .. });
+        if goes_through || self.book.find(id).await?.is_none() {
             self.try_card(&card, id).await?;
             let due = due_of(charge);
             let (charged, first) = if let TestCard::Declined { reason } = card {

@@ -12,6 +12,7 @@ use workflows::{OrderId, PaymentId, ProviderError};
 
 use super::book::{Attempts, Book, Opening, Standing, State, audited, now};
 use crate::store::{Database, StoreError};
+use crate::together::Together;
 
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS payments SCHEMALESS;
@@ -27,12 +28,29 @@ const MOST_ENTRIES: u64 = 4;
 
 struct Surreal {
     database: Database,
+    openings: Together<Opened, ()>,
+}
+
+/// A payment and its first entry, as they are written.
+struct Opened {
+    payment: Value,
+    entry: Option<Value>,
 }
 
 /// Opens the book, defining what is missing.
 pub async fn open(database: Database) -> Result<Arc<dyn Book>, StoreError> {
     database.define(TABLES).await?;
-    Ok(Arc::new(Surreal { database }))
+    let to = database.clone();
+    let insert = move |all: &[Opened]| {
+        let payments: Vec<_> = all.iter().map(|opened| &opened.payment).collect();
+        let entries: Vec<_> = all.iter().filter_map(|opened| opened.entry.as_ref()).collect();
+        let booked = if entries.is_empty() { "" } else { "INSERT INTO ledger $entries RETURN NONE;" };
+        let statements = format!("BEGIN; INSERT INTO payments $payments RETURN NONE; {booked} COMMIT;");
+        let variables = json!({ "payments": payments, "entries": entries });
+        let (to, count) = (to.clone(), all.len());
+        async move { to.run(&statements, &variables).await.map(|_| vec![(); count]) }
+    };
+    Ok(Arc::new(Surreal { openings: Together::start(insert), database }))
 }
 
 /// What an audit reads: records as they are written.
@@ -80,21 +98,17 @@ impl Book for Surreal {
         let Opening { due, state, void, reason } = opening;
         let at = now();
         let payment = json!({
-            "order_id": due.order_id, "merchant_id": due.merchant_id, "method": due.method, "amount": due.amount,
-            "state": state, "void": void, "reason": reason, "created_at": at, "updated_at": at,
+            "id": due.payment_id, "order_id": due.order_id, "merchant_id": due.merchant_id, "method": due.method,
+            "amount": due.amount, "state": state, "void": void, "reason": reason, "created_at": at, "updated_at": at,
         });
-        let statements = "
-            BEGIN;
-            CREATE type::record('payments', $id) CONTENT $payment RETURN NONE;
-            IF $entry != NULL {
-                CREATE type::record('ledger', [$id, $entry.kind])
-                    CONTENT object::extend($entry, { payment_id: $id }) RETURN NONE;
-            };
-            COMMIT;
-        ";
-        let variables = json!({ "id": due.payment_id, "payment": payment, "entry": entry });
-        match self.database.run(statements, &variables).await {
-            Ok(_) => Ok(true),
+        let entry = entry.map(|entry| {
+            let mut row = json!(entry);
+            row["id"] = json!([due.payment_id, entry.kind]);
+            row["payment_id"] = json!(due.payment_id);
+            row
+        });
+        match self.openings.run(Opened { payment, entry }).await {
+            Ok(()) => Ok(true),
             Err(StoreError::Exists) => Ok(false),
             Err(error) => Err(error.into()),
         }

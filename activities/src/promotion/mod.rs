@@ -33,7 +33,12 @@ impl BuiltIn {
         Ok(Self { coupons: Progress::open(database, "coupons").await?, modes })
     }
 
-    async fn advance(&self, order_id: &OrderId, from: &[&str], to: &str) -> Result<Option<State>, StoreError> {
+    async fn advance(
+        &self,
+        order_id: &OrderId,
+        from: &'static [&'static str],
+        to: &'static str,
+    ) -> Result<Option<State>, StoreError> {
         self.coupons.advance(order_id.coupon().as_str(), from, to).await
     }
 }

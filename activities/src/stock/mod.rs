@@ -1,6 +1,7 @@
 //! Stock, built in: products, and one hold for each order. A hold's state says what an order took, so that every
 //! call can be repeated.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,71 +13,82 @@ use workflows::{Context, OrderId, ProviderError, Sku};
 
 use crate::Modes;
 use crate::store::{Database, StoreError};
+use crate::together::Together;
 
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS products SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS holds SCHEMALESS;
 ";
 
-// `on_hand` is absent (NONE) where the merchant does not track stock; such lines take nothing.
+// Each of these moves all holds that are named by its variable. `on_hand` is absent (NONE) where the merchant does not track
+// stock; such lines take nothing.
 const RESERVE: &str = "
-    BEGIN;
-    CREATE type::record('holds', $order) CONTENT { state: 'held', lines: $lines } RETURN NONE;
-    FOR $line IN $lines {
-        LET $product = type::record('products', [$merchant, $line.sku]);
-        LET $now = (SELECT on_hand, reserved FROM ONLY $product);
-        IF $now.on_hand != NONE {
-            IF $now.on_hand - $now.reserved < $line.quantity {
-                THROW $line.sku + ' ' + <string>($now.on_hand - $now.reserved);
+    FOR $reservation IN $reserve {
+        LET $hold = type::record('holds', $reservation.order_id);
+        CREATE $hold CONTENT { state: 'held', lines: $reservation.lines } RETURN NONE;
+        FOR $line IN $reservation.lines {
+            LET $product = type::record('products', [$reservation.merchant_id, $line.sku]);
+            LET $now = (SELECT on_hand, reserved FROM ONLY $product);
+            IF $now.on_hand != NONE {
+                IF $now.on_hand - $now.reserved < $line.quantity {
+                    THROW $line.sku + ' ' + <string>($now.on_hand - $now.reserved);
+                };
+                UPDATE $product SET reserved += $line.quantity RETURN NONE;
+                UPDATE $hold SET taken += { product: $product, quantity: $line.quantity } RETURN NONE;
             };
-            UPDATE $product SET reserved += $line.quantity RETURN NONE;
-            UPDATE type::record('holds', $order) SET taken += { product: $product, quantity: $line.quantity } RETURN NONE;
         };
     };
-    COMMIT;
 ";
 
 const RELEASE: &str = "
-    BEGIN;
-    LET $hold = (SELECT * FROM ONLY type::record('holds', $order));
-    IF $hold = NONE {
-        CREATE type::record('holds', $order) CONTENT { state: 'void' };
-    } ELSE IF $hold.state = 'held' {
-        FOR $line IN $hold.taken ?? [] { UPDATE $line.product SET reserved -= $line.quantity; };
-        UPDATE type::record('holds', $order) SET state = 'released';
-    } ELSE IF $hold.state = 'committed' {
-        FOR $line IN $hold.taken ?? [] { UPDATE $line.product SET on_hand += $line.quantity WHERE on_hand != NONE; };
-        UPDATE type::record('holds', $order) SET state = 'released';
+    FOR $order IN $release {
+        LET $record = type::record('holds', $order);
+        LET $hold = (SELECT * FROM ONLY $record);
+        IF $hold = NONE {
+            CREATE $record CONTENT { state: 'void' } RETURN NONE;
+        } ELSE IF $hold.state = 'held' {
+            FOR $line IN $hold.taken ?? [] { UPDATE $line.product SET reserved -= $line.quantity RETURN NONE; };
+            UPDATE $record SET state = 'released' RETURN NONE;
+        } ELSE IF $hold.state = 'committed' {
+            FOR $line IN $hold.taken ?? [] {
+                UPDATE $line.product SET on_hand += $line.quantity WHERE on_hand != NONE RETURN NONE;
+            };
+            UPDATE $record SET state = 'released' RETURN NONE;
+        };
     };
-    SELECT VALUE state FROM ONLY type::record('holds', $order);
-    COMMIT;
 ";
 
 const COMMIT: &str = "
-    BEGIN;
-    LET $hold = (SELECT * FROM ONLY type::record('holds', $order));
-    IF $hold.state = 'held' {
-        FOR $line IN $hold.taken ?? [] {
-            UPDATE $line.product SET
-                reserved -= $line.quantity,
-                on_hand = IF on_hand != NONE { on_hand - $line.quantity }
-                RETURN NONE;
+    FOR $order IN $commit {
+        LET $record = type::record('holds', $order);
+        LET $hold = (SELECT * FROM ONLY $record);
+        IF $hold.state = 'held' {
+            FOR $line IN $hold.taken ?? [] {
+                UPDATE $line.product SET
+                    reserved -= $line.quantity,
+                    on_hand = IF on_hand != NONE { on_hand - $line.quantity }
+                    RETURN NONE;
+            };
+            UPDATE $record SET state = 'committed' RETURN NONE;
         };
-        UPDATE type::record('holds', $order) SET state = 'committed' RETURN NONE;
     };
-    SELECT VALUE state FROM ONLY type::record('holds', $order);
-    COMMIT;
 ";
 
 const RESTOCK: &str = "
-    BEGIN;
-    LET $hold = (SELECT * FROM ONLY type::record('holds', $order));
-    IF $hold.state = 'committed' {
-        FOR $line IN $hold.taken ?? [] { UPDATE $line.product SET on_hand += $line.quantity WHERE on_hand != NONE; };
-        UPDATE type::record('holds', $order) SET state = 'restocked';
+    FOR $order IN $restock {
+        LET $record = type::record('holds', $order);
+        LET $hold = (SELECT * FROM ONLY $record);
+        IF $hold.state = 'committed' {
+            FOR $line IN $hold.taken ?? [] {
+                UPDATE $line.product SET on_hand += $line.quantity WHERE on_hand != NONE RETURN NONE;
+            };
+            UPDATE $record SET state = 'restocked' RETURN NONE;
+        };
     };
-    SELECT VALUE state FROM ONLY type::record('holds', $order);
-    COMMIT;
+";
+
+const STATES: &str = "
+    SELECT VALUE [record::id(id), state] FROM $orders.map(|$order| type::record('holds', $order));
 ";
 
 const PUT_PRODUCT: &str = "
@@ -112,15 +124,85 @@ struct Hold {
     available: Option<i64>,
 }
 
+/// What is to become of a hold. A flash sale is many orders that take from one product: moves are made together, and not against
+/// each other.
+enum Move {
+    /// With what it takes, as JSON.
+    Reserve(OrderId, Value),
+    Release(OrderId),
+    Commit(OrderId),
+    Restock(OrderId),
+}
+
+impl Move {
+    fn order_id(&self) -> &OrderId {
+        let (Self::Reserve(id, _) | Self::Release(id) | Self::Commit(id) | Self::Restock(id)) = self;
+        id
+    }
+}
+
+/// Many moves in one transaction.
+struct Script {
+    statements: String,
+    variables: Value,
+    /// Whose holds those are.
+    orders: Vec<OrderId>,
+    /// Which statement tells their states.
+    answer: usize,
+}
+
+impl Script {
+    fn of(moves: &[Move]) -> Self {
+        let (mut reserve, mut release, mut commit, mut restock) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for one in moves {
+            match one {
+                Move::Reserve(_, reservation) => reserve.push(reservation),
+                Move::Release(id) => release.push(id),
+                Move::Commit(id) => commit.push(id),
+                Move::Restock(id) => restock.push(id),
+            }
+        }
+        let orders: Vec<_> = moves.iter().map(|one| one.order_id().clone()).collect();
+        let loops = [
+            (reserve.is_empty(), RESERVE),
+            (release.is_empty(), RELEASE),
+            (commit.is_empty(), COMMIT),
+            (restock.is_empty(), RESTOCK),
+        ];
+        let loops: Vec<&str> = loops.into_iter().filter(|(is_empty, _)| !is_empty).map(|(_, made)| made).collect();
+        // `BEGIN` is the first.
+        let answer = 1 + loops.len();
+        let statements = format!("BEGIN; {} {STATES} COMMIT;", loops.concat());
+        let variables = json!({
+            "reserve": reserve, "release": release, "commit": commit, "restock": restock, "orders": orders,
+        });
+        Self { statements, variables, orders, answer }
+    }
+
+    /// The state that each hold has then.
+    async fn run(self, database: &Database) -> Result<Vec<Option<HoldState>>, StoreError> {
+        let states: Vec<(OrderId, HoldState)> =
+            database.run(&self.statements, &self.variables).await?.read(self.answer)?;
+        let states: BTreeMap<_, _> = states.into_iter().collect();
+        Ok(self.orders.iter().map(|id| states.get(id).copied()).collect())
+    }
+}
+
 pub struct BuiltIn {
     database: Database,
+    moves: Together<Move, Option<HoldState>>,
     modes: Arc<Modes>,
 }
 
 impl BuiltIn {
     pub async fn open(database: Database, modes: Arc<Modes>) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
-        Ok(Self { database, modes })
+        let to = database.clone();
+        let make = move |moves: &[Move]| {
+            let (to, script) = (to.clone(), Script::of(moves));
+            async move { script.run(&to).await }
+        };
+        Ok(Self { moves: Together::start(make), database, modes })
     }
 
     async fn hold(&self, order_id: &OrderId) -> Result<Option<Hold>, StoreError> {
@@ -128,13 +210,11 @@ impl BuiltIn {
         self.database.run(statement, &json!({ "order": order_id })).await?.read(0)
     }
 
-    /// Moves a hold by one of the scripts above, and tells the state that it has then.
-    async fn move_hold(&self, script: &str, order_id: &OrderId, answer: usize) -> Result<HoldState, ProviderError> {
+    /// Makes a move, and tells the state that the hold has then.
+    async fn make(&self, one: Move) -> Result<HoldState, ProviderError> {
         self.modes.pass(Context::Stock).await?;
-        let mut answers = self.database.run(script, &json!({ "order": order_id })).await?;
-        answers
-            .read::<Option<HoldState>>(answer)?
-            .ok_or_else(|| ProviderError::impossible(format!("nothing is held for {order_id}")))
+        let nothing = format!("nothing is held for {}", one.order_id());
+        self.moves.run(one).await?.ok_or_else(|| ProviderError::impossible(nothing))
     }
 
     /// Keeps a refusal, so that a repeated call is refused too.
@@ -152,9 +232,8 @@ impl BuiltIn {
 impl Stock for BuiltIn {
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, ProviderError> {
         self.modes.pass(Context::Stock).await?;
-        let Reservation { order_id, merchant_id, lines } = reservation;
-        let variables = json!({ "order": order_id, "merchant": merchant_id, "lines": lines });
-        match self.database.run(RESERVE, &variables).await {
+        let order_id = &reservation.order_id;
+        match self.moves.run(Move::Reserve(order_id.clone(), json!(reservation))).await {
             Ok(_) => return Ok(Reserved::Held),
             Err(StoreError::Exists) => {}
             Err(StoreError::Thrown(short)) => {
@@ -173,21 +252,21 @@ impl Stock for BuiltIn {
     }
 
     async fn release(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
-        Ok(match self.move_hold(RELEASE, order_id, 3).await? {
+        Ok(match self.make(Move::Release(order_id.clone())).await? {
             HoldState::Released => Undo::Undone,
             _ => Undo::Nothing,
         })
     }
 
     async fn commit(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<(), ProviderError> {
-        match self.move_hold(COMMIT, order_id, 3).await? {
+        match self.make(Move::Commit(order_id.clone())).await? {
             HoldState::Committed => Ok(()),
             state => Err(ProviderError::impossible(format!("the hold for {order_id} is {state:?}"))),
         }
     }
 
     async fn restock(&self, OrderRef { order_id, .. }: &OrderRef) -> Result<Undo, ProviderError> {
-        Ok(match self.move_hold(RESTOCK, order_id, 3).await? {
+        Ok(match self.make(Move::Restock(order_id.clone())).await? {
             HoldState::Restocked => Undo::Undone,
             _ => Undo::Nothing,
         })

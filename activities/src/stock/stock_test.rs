@@ -1,5 +1,6 @@
 use super::*;
 use crate::Store;
+use futures::future::join_all;
 use workflows::stock::Wanted;
 use workflows::{Currency, MerchantId, Money};
 
@@ -123,6 +124,31 @@ async fn never_oversold_by_concurrent_orders() {
     }
     assert_eq!(held, 10);
     assert_eq!(shelves(&stock).await[0], (Some(10), 10));
+}
+
+#[tokio::test]
+async fn what_is_asked_together_is_answered_to_each() {
+    let stock = stock(Some(100)).await;
+    let orders: Vec<_> = (0..21).map(OrderId::from_bits).collect();
+    for order in &orders[..10] {
+        assert_eq!(stock.reserve(&reservation(order, &[("chili", 2)])).await.expect("answers"), Reserved::Held);
+    }
+    let outcomes = join_all(orders.iter().enumerate().map(async |(n, order)| {
+        match n {
+            0..5 => stock.commit(&of(order)).await.is_ok(),
+            5..10 => stock.release(&of(order)).await.is_ok_and(|undo| undo == Undo::Undone),
+            10..15 => {
+                stock.reserve(&reservation(order, &[("chili", 1)])).await.is_ok_and(|held| held == Reserved::Held)
+            }
+            15..20 => stock
+                .reserve(&reservation(order, &[("soy", 1), ("chili", 1000)]))
+                .await
+                .is_ok_and(|held| matches!(held, Reserved::OutOfStock { .. })),
+            _ => stock.commit(&of(order)).await.is_err(),
+        }
+    }));
+    assert_eq!(outcomes.await, [true; 21]);
+    assert_eq!(shelves(&stock).await, [(Some(90), 5), (Some(100), 0)]);
 }
 
 #[tokio::test]
