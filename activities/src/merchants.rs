@@ -7,16 +7,18 @@ use workflows::merchant::{Merchant, MerchantPut, Merchants};
 use workflows::{MerchantId, ProviderError};
 
 use crate::store::{Database, StoreError};
-use crate::text::text;
+use crate::text::{read, text};
+use crate::together::{self, Together};
 
 pub struct MerchantBook {
     database: Database,
+    documents: Together<String, Option<Value>>,
 }
 
 impl MerchantBook {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define("DEFINE TABLE IF NOT EXISTS merchants SCHEMALESS").await?;
-        Ok(Self { database })
+        Ok(Self { documents: together::documents(database.clone(), "merchants"), database })
     }
 }
 
@@ -43,8 +45,8 @@ impl Merchants for MerchantBook {
     }
 
     async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
-        let statement = "SELECT VALUE doc FROM ONLY type::record('merchants', $id)";
-        Ok(self.database.run(statement, &json!({ "id": id })).await?.read_text(0)?)
+        let document = self.documents.run(id.to_string()).await?;
+        Ok(document.map(read).transpose()?)
     }
 
     async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {

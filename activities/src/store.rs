@@ -403,11 +403,6 @@ impl Answers {
     pub fn read_texts<T: DeserializeOwned>(&mut self, statement: usize) -> Result<Vec<T>, StoreError> {
         Ok(self.read::<Vec<Text<T>>>(statement)?.into_iter().map(|Text(document)| document).collect())
     }
-
-    /// The same where the answer is one document, or none.
-    pub fn read_text<T: DeserializeOwned>(&mut self, statement: usize) -> Result<Option<T>, StoreError> {
-        Ok(self.read::<Option<Text<T>>>(statement)?.map(|Text(document)| document))
-    }
 }
 
 #[cfg(all(test, feature = "embedded"))]

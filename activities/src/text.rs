@@ -11,6 +11,8 @@ use serde::de::{DeserializeOwned, Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::store::StoreError;
+
 /// As it is written.
 pub fn text(document: &impl Serialize) -> Value {
     Value::String(serde_json::to_string(document).expect("our own types have string keys, and fail at nothing"))
@@ -40,6 +42,12 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Text<T> {
         }
         deserializer.deserialize_any(Either(PhantomData)).map(Self)
     }
+}
+
+/// What was written.
+pub fn read<T: DeserializeOwned>(written: Value) -> Result<T, StoreError> {
+    let Text(document) = serde_json::from_value(written)?;
+    Ok(document)
 }
 
 /// The members of a document that may not be what it should be; itself, where it has none.

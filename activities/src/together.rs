@@ -1,14 +1,15 @@
-//! Writes that come at the same time are written together: a run of statements costs the store little more for ten rows than for
+//! What comes at the same time is written or read together: a run of statements costs the store little more for ten rows than for
 //! one, and those that would write the same row wait for each other here instead of running into a conflict there.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use crate::store::StoreError;
+use crate::store::{Database, StoreError};
 
 /// How many are written together at most.
 const MOST: usize = 64;
@@ -38,6 +39,20 @@ impl<T: Send + Sync + 'static, R: Send + 'static> Together<T, R> {
         self.0.send((what, done)).await.map_err(|_| StoreError::NoAnswer)?;
         outcome.await.unwrap_or(Err(StoreError::NoAnswer))
     }
+}
+
+/// The documents of a table that are asked for at the same time, by their ids: read together, and `None` where there is none.
+pub fn documents(database: Database, table: &'static str) -> Together<String, Option<Value>> {
+    Together::start(move |ids: &[String]| {
+        let (database, ids) = (database.clone(), ids.to_vec());
+        async move {
+            let statement =
+                format!("SELECT VALUE [record::id(id), doc] FROM $ids.map(|$id| type::record('{table}', $id))");
+            let found: Vec<(String, Value)> = database.run(&statement, &json!({ "ids": ids })).await?.read(0)?;
+            let found: BTreeMap<_, _> = found.into_iter().collect();
+            Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+        }
+    })
 }
 
 async fn work<T, R, C, F>(mut waiting: mpsc::Receiver<(T, Done<R>)>, commit: C)

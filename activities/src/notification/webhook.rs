@@ -6,6 +6,8 @@
 //! `{"type": "order_paid", "timestamp": …, "data": {"order_id", "merchant_id", "number", "status", "status_changed",
 //! "reason", "total"}}`, the same to the byte for every attempt.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use chrono::Utc;
@@ -13,7 +15,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, RequestBuilder, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use workflows::notification::{
     Notice, NoticedEvent, Secret, WEBHOOKS_PER_MERCHANT, Webhook, WebhookPut, WebhookQuery, WebhookRef, WebhookSaved,
 };
@@ -21,11 +23,12 @@ use workflows::{MerchantId, MessageId, ProviderError, WebhookName};
 
 use super::now;
 use crate::store::{Database, StoreError};
+use crate::together::Together;
 
 const LONGEST_URL: usize = 2048;
 
 /// A webhook, as `send` sees it.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub struct Registered {
     pub name: WebhookName,
     /// Tells it from an earlier or later one of the same name.
@@ -48,12 +51,15 @@ pub struct Target {
 
 pub struct WebhookBook {
     database: Database,
+    registered: Together<MerchantId, Vec<Registered>>,
 }
 
 impl WebhookBook {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define("DEFINE TABLE IF NOT EXISTS webhooks SCHEMALESS").await?;
-        Ok(Self { database })
+        let from = database.clone();
+        let registered = move |merchants: &[MerchantId]| registered(from.clone(), merchants.to_vec());
+        Ok(Self { registered: Together::start(registered), database })
     }
 
     /// Creates or replaces a webhook. The secret and the key are made when it is created, and stay.
@@ -124,8 +130,7 @@ impl WebhookBook {
 
     /// The merchant's webhooks, by name.
     pub async fn registered(&self, merchant_id: &MerchantId) -> Result<Vec<Registered>, StoreError> {
-        let statement = "SELECT name, key, events FROM webhooks:[$merchant_id, '']..=[$merchant_id, '~']";
-        self.database.run(statement, &json!({ "merchant_id": merchant_id })).await?.read(0)
+        self.registered.run(merchant_id.clone()).await
     }
 
     pub async fn key(&self, webhook: &WebhookRef) -> Result<Option<String>, StoreError> {
@@ -148,6 +153,20 @@ impl WebhookBook {
         let targets: Vec<Target> = self.database.run(statement, &variables).await?.read(0)?;
         Ok(targets.into_iter().next())
     }
+}
+
+/// Each merchant's webhooks, by name.
+async fn registered(database: Database, merchants: Vec<MerchantId>) -> Result<Vec<Vec<Registered>>, StoreError> {
+    let mut found: BTreeMap<&MerchantId, Vec<Registered>> = merchants.iter().map(|id| (id, Vec::new())).collect();
+    let variables: Map<String, Value> =
+        found.keys().enumerate().map(|(n, id)| (format!("of_{n}"), json!(id))).collect();
+    let statement = |n| format!("SELECT name, key, events FROM webhooks:[$of_{n}, '']..=[$of_{n}, '~'];");
+    let statements: String = (0..found.len()).map(statement).collect();
+    let mut answers = database.run(&statements, &Value::Object(variables)).await?;
+    for (n, webhooks) in found.values_mut().enumerate() {
+        *webhooks = answers.read(n)?;
+    }
+    Ok(merchants.iter().map(|id| found[id].clone()).collect())
 }
 
 /// Whether a message can go there. What is worth telling the caller in detail is told at the edge.

@@ -22,7 +22,8 @@ use workflows::order::{
 use workflows::{Order, OrderId, ProviderError, Step};
 
 use crate::store::{Answers, Database, StoreError};
-use crate::text::{Text, members, text};
+use crate::text::{Text, members, read, text};
+use crate::together::{self, Together};
 use tally::Changes;
 use writer::{Append, NotAppended, Writer};
 
@@ -72,6 +73,7 @@ const LONGEST_WHY: usize = 500;
 
 pub struct Orders {
     database: Database,
+    documents: Together<String, Option<Value>>,
     writer: Writer,
 }
 
@@ -88,7 +90,11 @@ impl Orders {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
         database.define(audit::TABLE).await?;
-        Ok(Self { writer: Writer::start(database.clone()), database })
+        Ok(Self {
+            documents: together::documents(database.clone(), "orders"),
+            writer: Writer::start(database.clone()),
+            database,
+        })
     }
 
     async fn events_after(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -254,9 +260,8 @@ impl OrderBook for Orders {
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        let mut answers =
-            self.database.run("SELECT VALUE doc FROM ONLY type::record('orders', $id)", &json!({ "id": id })).await?;
-        Ok(answers.read_text(0)?)
+        let document = self.documents.run(id.to_string()).await?;
+        Ok(document.map(read).transpose()?)
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
