@@ -2,8 +2,8 @@
 //! conflicts, which snapshot isolation makes normal, and nowhere else. A store on this machine's disk that could not
 //! write once is used no more: see [`StoreFailure`].
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use surrealdb::opt::auth::{Namespace, Root};
 use surrealdb::types::{Error, QueryError};
 use surrealdb::{IndexedResults, Surreal};
 use tokio::sync::watch;
-use tracing::error;
+use tracing::{error, warn};
 
 use workflows::ProviderError;
 
@@ -25,6 +25,9 @@ pub const NAMESPACE: &str = "jumun";
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server may take for one run of statements.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// For how long a server's connection may bring nothing, though it is asked, before another is made beside it. A connection that
+/// breaks tells so; one whose other end is gone without a word may not for a quarter of an hour.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How many runs of statements may be on their way to a server; more wait here, where they end when nobody waits for them.
 const MOST_WAITING: usize = 256;
 /// Conflicting writers each get through within a few tries; this many means that something else is wrong.
@@ -160,9 +163,16 @@ impl StoreFailure {
 pub struct Store {
     connection: Session,
     namespace: String,
-    /// Which others may use, too.
-    is_server: bool,
+    /// Where it is a server, which others may use, too.
+    server: Option<Server>,
     failure: StoreFailure,
+}
+
+/// How a server is reached.
+#[derive(Clone)]
+struct Server {
+    url: String,
+    login: Option<Login>,
 }
 
 impl Store {
@@ -185,16 +195,17 @@ impl Store {
             return Ok(Self {
                 connection: Session::Embedded(embedded::open(url).await?),
                 namespace,
-                is_server: false,
+                server: None,
                 failure,
             });
         }
         let connection = Session::Other(surrealdb::engine::any::connect(url).await?);
-        Ok(Self { connection, namespace, is_server: false, failure })
+        Ok(Self { connection, namespace, server: None, failure })
     }
 
     /// Connects to a SurrealDB server at `url` (`ws://HOST:PORT` or `wss://…`), and signs in there. A connection that is lost
-    /// is made again, for as long as this lives; what was asked meanwhile fails, and may be asked again.
+    /// is made again, for as long as this lives, and so is one that is silent for half a minute; what was asked meanwhile fails,
+    /// and may be asked again.
     ///
     /// # Errors
     /// Where the server is not reached within 10 s, or lets nobody in by that name.
@@ -217,7 +228,7 @@ impl Store {
         Ok(Self {
             connection: Session::Other(server),
             namespace: namespace.to_owned(),
-            is_server: true,
+            server: Some(Server { url: url.to_owned(), login: login.cloned() }),
             failure: StoreFailure::default(),
         })
     }
@@ -233,21 +244,83 @@ impl Store {
     /// # Errors
     /// Where the store refuses the session.
     pub async fn database(&self, name: &str) -> Result<Database, StoreError> {
+        let again = self.server.clone().map(|server| Again {
+            server,
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            silent_since: Mutex::default(),
+        });
+        let link = Link { session: RwLock::new(Arc::new(self.session(name).await?)), again };
+        Ok(Database { link: Arc::new(link), failure: self.failure.clone() })
+    }
+
+    async fn session(&self, name: &str) -> Result<Session, StoreError> {
         let session = self.connection.clone();
         // A server makes what is not there yet, as it does for everybody else who starts now.
         for conflicts in 0..MAX_CONFLICTS {
             let using =
                 async { on!(&session, connection => connection.use_ns(&*self.namespace).use_db(name).await.map(drop)) };
             match tokio::time::timeout(ANSWER_WITHIN, using).await.map_err(|_| StoreError::Unreachable)? {
-                Ok(()) => {
-                    let (session, failure) = (Arc::new(session), self.failure.clone());
-                    return Ok(Database { session, is_server: self.is_server, failure });
-                }
+                Ok(()) => return Ok(session),
                 Err(error) if is_conflict(&error) => pause(conflicts).await,
                 Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::Conflicts)
+    }
+}
+
+/// A session, which is replaced where its server has not been heard for long.
+struct Link {
+    session: RwLock<Arc<Session>>,
+    again: Option<Again>,
+}
+
+/// What another session of the same database is made from.
+struct Again {
+    server: Server,
+    namespace: String,
+    name: String,
+    /// Since when nothing was heard, if that is so.
+    silent_since: Mutex<Option<Instant>>,
+}
+
+impl Link {
+    fn session(&self) -> Arc<Session> {
+        self.session.read().expect("nobody panics with it").clone()
+    }
+
+    /// The session has brought something.
+    fn hears(&self) {
+        if let Some(again) = &self.again {
+            *again.silent_since.lock().expect("nobody panics with it") = None;
+        }
+    }
+
+    /// What was asked at that time has brought nothing that is worth anything.
+    fn hears_nothing(self: &Arc<Self>, asked: Instant) {
+        let Some(again) = &self.again else { return };
+        {
+            let mut since = again.silent_since.lock().expect("nobody panics with it");
+            if since.get_or_insert(asked).elapsed() < SILENCE {
+                return;
+            }
+            // Others need not try as well, and not at once again.
+            *since = Some(Instant::now());
+        }
+        let link = self.clone();
+        // Not for whoever happened to ask, who may not wait so long.
+        tokio::spawn(async move { link.connect_anew().await });
+    }
+
+    async fn connect_anew(&self) {
+        let Some(Again { server: Server { url, login }, namespace, name, .. }) = &self.again else { return };
+        warn!(database = name, "nothing was heard from the store's server for long: connecting anew");
+        let anew = async { Store::connect(url, namespace, login.as_ref()).await?.session(name).await };
+        match anew.await {
+            Ok(session) => *self.session.write().expect("nobody panics with it") = Arc::new(session),
+            Err(error) => warn!(database = name, %error, "the store's server was not reached"),
+        }
     }
 }
 
@@ -257,8 +330,7 @@ pub struct Database {
     /// Shared by clones: a session that is cloned is one more, which a server has to be told of and signed in at again. There a
     /// check of a password takes as long as tens of transactions (measured: 300 ms for each batch of events, on two busy
     /// cores, when batches had a clone each).
-    session: Arc<Session>,
-    is_server: bool,
+    link: Arc<Link>,
     failure: StoreFailure,
 }
 
@@ -272,17 +344,26 @@ impl Database {
     pub async fn run(&self, statements: &str, variables: &Value) -> Result<Answers, StoreError> {
         for conflicts in 0..MAX_CONFLICTS {
             self.failure.check()?;
-            let answer = self.answer(statements, variables);
-            let answer = if self.is_on_disk() {
+            let (asked, session) = (Instant::now(), self.link.session());
+            let is_on_disk = session.is_on_disk();
+            let answer = session.answer(statements, variables);
+            let answer = if is_on_disk {
                 answer.await
             } else {
-                tokio::time::timeout(ANSWER_WITHIN, answer).await.map_err(|_| StoreError::Unreachable)?
+                let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+                // A session that has lost its login answers everything with that.
+                if answer.as_ref().is_ok_and(|answer| !answer.as_ref().is_err_and(Error::is_not_allowed)) {
+                    self.link.hears();
+                } else {
+                    self.link.hears_nothing(asked);
+                }
+                answer.map_err(|_| StoreError::Unreachable)?
             };
             match answer.and_then(first_cause) {
                 // Nobody is told of a write that may have come behind one that failed.
                 Ok(answers) => return self.failure.check().map(|()| Answers(answers)),
                 Err(error) if is_conflict(&error) => pause(conflicts).await,
-                Err(error) if self.is_on_disk() && is_failed_commit(&error) => {
+                Err(error) if is_on_disk && is_failed_commit(&error) => {
                     self.failure.note(error.message());
                     return Err(StoreError::Broken(error.message().to_owned()));
                 }
@@ -294,21 +375,23 @@ impl Database {
 
     /// Whether other processes may write to it, too.
     pub(crate) fn is_shared(&self) -> bool {
-        self.is_server
+        self.link.again.is_some()
     }
+}
 
+impl Session {
     /// On this machine's disk. A server looks after its own.
     fn is_on_disk(&self) -> bool {
-        match *self.session {
+        match self {
             #[cfg(feature = "embedded")]
-            Session::Embedded(_) => true,
-            Session::Other(_) => false,
+            Self::Embedded(_) => true,
+            Self::Other(_) => false,
         }
     }
 
     async fn answer(&self, statements: &str, variables: &Value) -> Result<IndexedResults, Error> {
         let variables = variables.as_object().into_iter().flatten();
-        on!(&*self.session, connection => {
+        on!(self, connection => {
             variables.fold(connection.query(statements), |query, (name, value)| query.bind((name.clone(), value.clone())))
                 .await
         })

@@ -1,10 +1,12 @@
-//! What the store on this machine's disk keeps when its process is killed.
+//! What the store on this machine's disk keeps when its process is killed, and how a server is found again that has gone silent.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::*;
 
@@ -56,4 +58,60 @@ async fn a_crash_loses_nothing_however_much_was_written() {
     there.sort_unstable();
     let lost: Vec<_> = (0..PIECES).filter(|number| !there.contains(number)).collect();
     assert_eq!(lost, Vec::<usize>::new(), "answered, and gone");
+}
+
+/// The way to a server. Whoever is connected when it is cut hears nothing any more, and is not told either; whoever comes then is
+/// let through.
+struct Way {
+    url: String,
+    cuts: watch::Sender<u32>,
+}
+
+impl Way {
+    async fn to(server: &str) -> Self {
+        let server = server.strip_prefix("ws://").expect("a server's URL").to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("ws://{}", listener.local_addr().expect("is bound"));
+        let (cuts, cut) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (mut cut, server) = (cut.clone(), server.clone());
+                cut.mark_unchanged();
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(server).await.expect("connects");
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                        // Both ends stay open.
+                        Ok(()) = cut.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        Self { url, cuts }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_silent_is_connected_to_anew() {
+    let Ok(server) = std::env::var("JUMUN_TEST_STORE") else {
+        eprintln!("skipped: JUMUN_TEST_STORE names no SurrealDB server (tests/surreal starts one)");
+        return;
+    };
+    let way = Way::to(&server).await;
+    let root = || "root".to_owned();
+    let login = Login { username: root(), password: root(), within: Within::Server };
+    let namespace = format!("silent_{:032x}", rand::random::<u128>());
+    let store = Store::connect(&way.url, &namespace, Some(&login)).await.expect("connects");
+    let database = store.database("pieces").await.expect("a session");
+    database.run("CREATE piece:1", &Value::Null).await.expect("writes");
+    way.cuts.send_modify(|cuts| *cuts += 1);
+    let began = Instant::now();
+    assert!(matches!(database.run("CREATE piece:2", &Value::Null).await, Err(StoreError::Unreachable)));
+    while let Err(error) = database.run("UPSERT piece:3", &Value::Null).await {
+        assert!(began.elapsed() < 3 * SILENCE, "still {error}");
+    }
+    assert!(began.elapsed() >= SILENCE, "nobody was to be heard");
+    let there: Vec<Value> =
+        database.run("SELECT VALUE id FROM piece", &Value::Null).await.expect("reads").read(0).expect("ids");
+    assert_eq!(there.len(), 2, "{there:?}");
 }
