@@ -91,6 +91,10 @@ struct Known {
 #[tokio::test]
 async fn a_restored_system_goes_on_where_the_saved_one_was() {
     let setup = Setup::new();
+    if setup.is_elsewhere() {
+        eprintln!("skipped: a store on a server is saved by the server's own tools");
+        return;
+    }
     let jumun = setup.start().await;
     let mut shops = BTreeMap::new();
     let mut expected: Vec<(String, Now, &'static str)> = Vec::new();
@@ -182,6 +186,10 @@ async fn a_restored_system_goes_on_where_the_saved_one_was() {
 async fn payments_that_are_newer_than_the_rest_are_not_made_twice() {
     let payments = Scratch::create().await;
     let setup = Setup::new().configured(&format!("[payment]\nstore = \"{}\"\n", payments.url));
+    if setup.is_elsewhere() {
+        eprintln!("skipped: a store on a server is saved by the server's own tools");
+        return;
+    }
     let jumun = setup.start().await;
     let mall = Shop::open_with(&jumun, "shopping-mall").await;
     let street = Shop::open_with(&jumun, "street12").await;

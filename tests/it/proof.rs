@@ -9,7 +9,7 @@ use std::time::Duration;
 use activities::Store;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tests::{Jumun, Scratch, Setup, Shop, binary, expect_order, until};
+use tests::{Jumun, Scratch, Setup, Shop, Surreal, binary, expect_order, store_of, until};
 use workflows::Role;
 
 use crate::shared;
@@ -40,8 +40,13 @@ impl Said {
 }
 
 fn doctor(arguments: &[&str]) -> Said {
+    doctor_with(Vec::new(), arguments)
+}
+
+fn doctor_with(settings: Vec<(String, String)>, arguments: &[&str]) -> Said {
     let mut command = Command::new(binary());
-    let output = command.arg("doctor").args(arguments).arg("--json").stdin(Stdio::null()).output().expect("runs");
+    let output =
+        command.envs(settings).arg("doctor").args(arguments).arg("--json").stdin(Stdio::null()).output().expect("runs");
     let lines = String::from_utf8(output.stdout).expect("is text");
     Said {
         code: output.status.code(),
@@ -53,7 +58,7 @@ fn doctor(arguments: &[&str]) -> Said {
 /// Of a jumun that is stopped.
 fn doctor_of(setup: &Setup, arguments: &[&str]) -> Said {
     let directory = setup.data_dir().display().to_string();
-    doctor(&[&["--data-dir", &directory], arguments].concat())
+    doctor_with(setup.store_settings(), &[&["--data-dir", &directory], arguments].concat())
 }
 
 /// Of one that runs, with a token of its own.
@@ -134,13 +139,16 @@ fn corrupt(setup: &Setup, statements: &[(&'static str, &'static str, String)]) {
     // An embedded store stays this process's until it ends, so a copy is changed, and copied back.
     let (store, aside) = (setup.data_dir().join("store"), tempfile::tempdir().expect("a directory"));
     let copy = aside.path().join("store");
-    copy_files(&store, &copy);
+    let is_here = !setup.is_elsewhere();
+    if is_here {
+        copy_files(&store, &copy);
+    }
     let url = format!("surrealkv://{}?sync=every", copy.display());
-    let statements = statements.to_vec();
+    let (statements, data_dir) = (statements.to_vec(), setup.data_dir());
     let changing = std::thread::spawn(move || {
         let runtime = tokio::runtime::Runtime::new().expect("starts");
         runtime.block_on(async {
-            let store = Store::open(&url).await.expect("opens");
+            let store = if is_here { Store::open(&url).await.expect("opens") } else { store_of(&data_dir).await };
             for (database, statement, id) in statements {
                 let variables = json!({ "id": id });
                 store.database(database).await.expect("opens").run(statement, &variables).await.expect("runs");
@@ -149,8 +157,10 @@ fn corrupt(setup: &Setup, statements: &[(&'static str, &'static str, String)]) {
         runtime.shutdown_timeout(Duration::from_secs(10));
     });
     changing.join().expect("no panic");
-    std::fs::remove_dir_all(&store).expect("removes");
-    copy_files(&copy, &store);
+    if is_here {
+        std::fs::remove_dir_all(&store).expect("removes");
+        copy_files(&copy, &store);
+    }
 }
 
 fn copy_files(from: &Path, to: &Path) {
@@ -352,7 +362,8 @@ async fn the_doctor_says_what_is_down_and_where_it_cannot_look() {
     let _ = jumun.as_role(Role::Merchant, "m", Some("pizza")).get("/v1/ledger/proof").await.problem(403, "forbidden");
 
     let directory = jumun.ready.data_dir.display().to_string();
-    let held = doctor(&["--data-dir", &directory]);
+    let store = Surreal::named().map(|store| store.settings()).unwrap_or_default();
+    let held = doctor_with(store, &["--data-dir", &directory]);
     assert!(held.code == Some(3) && held.complaint.contains("--api"), "{held:#?}");
     let nobody = doctor(&["--api", "http://127.0.0.1:1"]);
     assert_eq!((nobody.code, nobody.of("api", "unseen").len()), (Some(3), 1), "{nobody:#?}");

@@ -35,9 +35,8 @@ impl Findings {
 }
 
 impl Books {
-    /// Opens them at a store's URL, which nobody else has open.
-    pub async fn open(url: &str) -> Self {
-        let store = Store::open(url).await.expect("opens");
+    /// Those in a store.
+    pub async fn of(store: Store) -> Self {
         Self { activities: faults::open(store.clone(), NotificationSettings::default()).await, store }
     }
 

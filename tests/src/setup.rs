@@ -85,6 +85,12 @@ impl Setup {
         store_settings(Some(self.data_dir().to_str().expect("Unicode")))
     }
 
+    /// Whether that store is on a server, not in the data directory.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        !self.store_settings().is_empty()
+    }
+
     #[must_use]
     pub fn arguments(&self) -> Vec<&str> {
         self.arguments.iter().map(String::as_str).collect()

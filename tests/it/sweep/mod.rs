@@ -179,8 +179,7 @@ async fn killed_at_every_step_nothing_is_left_behind() {
             assert_eq!(jumun.stop(), Some(0));
         }
     }
-    let url = format!("surrealkv://{}?sync=every", setup.data_dir().join("store").display());
-    let books = Books::open(&url).await;
+    let books = Books::of(setup.store().await).await;
     for played in &outcomes {
         for finding in play::findings(played, &books, &faults, &receiver).await {
             report.failed(&played.case, &finding);

@@ -29,7 +29,7 @@ impl Jumun {
 
     /// The same with an engine as `setup` has it, and the books of its contexts, which are never faulted.
     pub async fn faulted_on(setup: Setup, faults: &Arc<Faults>) -> (Self, Books) {
-        let books = Books::open(MEMORY).await;
+        let books = Books::of(Store::open(MEMORY).await.expect("opens")).await;
         let (jumun, ports) = Box::pin(Self::without_worker_on(setup, faults, books.activities.clone())).await;
         (jumun.working(&ports).await, books)
     }

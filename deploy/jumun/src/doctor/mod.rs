@@ -148,7 +148,9 @@ fn minted(configuration: &Configuration, dir: &Path) -> Option<Token> {
 
 /// A directory without data is not made one by looking at it.
 fn stopped(settings: &Settings, mut configuration: Configuration, dir: &Path) -> Result<Patient, DoctorError> {
-    if !dir.join("store").exists() {
+    // Where the store is on a server, the engine's data is still here.
+    let has = if configuration.store.is_some() { "engine" } else { "store" };
+    if !dir.join(has).exists() {
         return Err(DoctorError::NoData(dir.to_owned()));
     }
     if let Some(store) = &settings.payment_store {
