@@ -78,7 +78,9 @@ impl History {
         let to = database.clone();
         let insert = move |all: &[Rows]| {
             let (to, mut rows) = (to.clone(), Rows::default());
-            all.iter().for_each(|one| rows.add(one));
+            for one in all {
+                rows.add(one);
+            }
             let count = all.len();
             async move { insert(&to, rows).await.map(|()| vec![(); count]) }
         };
