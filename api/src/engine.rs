@@ -25,7 +25,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A command is answered when its effect is there, and it may find a step in the middle of an attempt.
+/// A cancel is answered when it is decided, and it may find a step in the middle of an attempt.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why an [`Engine`] could not be made.
@@ -154,15 +154,6 @@ impl Engine {
         let run = |node: Ingress| traced(node.workflow(order_id).run(Json(order.clone()))).send();
         self.ingress.ask(SUBMIT_TIMEOUT.min(limit), run).await?;
         Ok(())
-    }
-
-    /// Returns once it is decided whether the order stands.
-    pub(crate) async fn placement(&self, order_id: &OrderId, wait: Duration) -> Result<(), EngineError> {
-        let call = |node: Ingress| {
-            let call = node.workflow(order_id).placement().call();
-            async { call.await?.into_body() }
-        };
-        self.ingress.ask(wait, call).await
     }
 
     /// Carries a command to the order's workflow, and its verdict back.

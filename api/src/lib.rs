@@ -78,7 +78,7 @@ use lifecycles::LifecyclesApi;
 use merchants::MerchantsApi;
 use metrics::MetricsApi;
 use notifications::NotificationsApi;
-use orders::{BulkOrders, CommandOrders, EventsApi, Live, PlaceOrders, ReadOrders, RetryOrders, Retrying, WorkflowApi};
+use orders::{BulkOrders, CommandOrders, EventsApi, Feed, Live, PlaceOrders, ReadOrders, RetryOrders, Retrying, WorkflowApi};
 use pressure::Pressure;
 use products::ProductsApi;
 use sandbox::SandboxApi;
@@ -136,9 +136,13 @@ type LocalApi = (Api, SandboxApi);
 /// The whole front as one endpoint.
 #[must_use]
 pub fn app(deps: Deps) -> BoxEndpoint<'static> {
-    let live = Live::new(deps.orders.clone(), deps.metrics.clone());
     let pressure = Arc::new(Pressure::new(deps.limits, deps.metrics.clone()));
+    let live = live(&deps);
     app_with(deps, live, &pressure)
+}
+
+fn live(deps: &Deps) -> Live {
+    Live::new(deps.orders.clone(), Feed::new(deps.orders.clone(), deps.metrics.clone()))
 }
 
 fn app_with(deps: Deps, live: Live, pressure: &Arc<Pressure>) -> BoxEndpoint<'static> {
@@ -183,11 +187,12 @@ fn api(deps: Deps, live: Live, pressure: Arc<Pressure>) -> Api {
         merchants: merchants.clone(),
         stock: stock.clone(),
         vault,
+        feed: live.feed().clone(),
         engine: engine.clone(),
         pressure: pressure.clone(),
     };
     let trail = Trail(deps.audit);
-    let commands = CommandOrders { orders: orders.clone(), engine: engine.clone() };
+    let commands = CommandOrders { orders: orders.clone(), feed: live.feed().clone(), engine: engine.clone() };
     let retrying = Retrying { orders: orders.clone(), engine: engine.clone() };
     let bulk = BulkOrders { commands: commands.clone(), retrying: retrying.clone(), stuck_after, trail: trail.clone() };
     let orders_api = (

@@ -21,9 +21,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::orders::Live;
 use crate::pressure::{Patient, Pressure};
-use crate::{Deps, app_with};
+use crate::{Deps, app_with, live};
 
 /// Out of file descriptors, most likely: trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,7 +45,7 @@ pub async fn serve(
     grace: Duration,
 ) -> std::io::Result<()> {
     let pressure = Arc::new(Pressure::new(deps.limits, deps.metrics.clone()));
-    let live = Live::new(deps.orders.clone(), deps.metrics.clone());
+    let live = live(&deps);
     let app = Arc::new(app_with(deps, live.clone(), &pressure));
     let front = Front { app, local: listener.local_addr()?, pressure, cut: CancellationToken::new() };
     let _cut = front.cut.clone().drop_guard();

@@ -5,6 +5,7 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use chrono::{DateTime, Utc};
 use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderMap, Method, StatusCode};
 use poem::web::{Data, Json, Path};
-use poem::{Body, Endpoint, EndpointExt, Request, Response, Route, handler, patch, post};
+use poem::{Endpoint, EndpointExt, Request, Response, Route, handler, patch, post};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -105,8 +106,8 @@ pub(crate) struct State {
     pub meanwhile: Mutex<Vec<(Step, Fact)>>,
     /// What the engine was sent beside orders: the path of the ingress, and the body.
     sent: Mutex<Vec<(String, Value)>>,
-    /// How often the engine was asked to wait for a decision.
-    waits: Mutex<usize>,
+    /// How often it was asked what time it is.
+    time: AtomicUsize,
     written: watch::Sender<u64>,
 }
 
@@ -219,7 +220,6 @@ async fn engine(state: Arc<State>) -> String {
     let address = listener.local_addr().expect("bound");
     let ingress = Route::new()
         .at("/restate/send/order/:id/run", post(run))
-        .at("/restate/call/order/:id/placement", post(placement))
         .at("/restate/call/order/:id/command", post(command))
         .at("/restate/send/message/:key/replay", post(take))
         .at("/restate/send/late_deposit/:id/give_back", post(take))
@@ -343,14 +343,14 @@ impl State {
             verdict: Mutex::default(),
             meanwhile: Mutex::default(),
             sent: Mutex::default(),
-            waits: Mutex::default(),
+            time: AtomicUsize::default(),
             written: watch::Sender::new(0),
         }
     }
 
-    /// How often the engine was asked to wait until an order is decided.
-    pub(crate) fn waits(&self) -> usize {
-        *locked(&self.waits)
+    /// Whether an order has been watched: nothing else asks what time it is.
+    pub(crate) fn has_watched(&self) -> bool {
+        self.time.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn placed(&self) -> usize {
@@ -518,14 +518,4 @@ async fn command(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Resp
         }
         None => Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR).finish(),
     }
-}
-
-#[handler]
-async fn placement(Path(id): Path<String>, Data(state): Data<&Arc<State>>) -> Response {
-    let id: OrderId = id.parse().expect("an order id");
-    *locked(&state.waits) += 1;
-    while locked(&state.events).get(&id).is_none_or(|events| events.len() < 2) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    Response::builder().header("x-restate-id", "inv_2").body(Body::empty())
 }

@@ -109,13 +109,16 @@ async fn lines_of_a_log_for_machines_name_their_order() {
     let id = expect_order(&placed.body);
     jumun.drive(&id, "closed").await;
     jumun.settles(&id).await;
-    let log = setup.log();
-    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let told = |line: &&Value| line["target"] == "notification" && line["status"] == "closed";
+    let lines = until("the last notice", async || {
+        let lines: Vec<Value> = setup.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.iter().any(|line| told(&line)).then_some(lines)
+    });
+    let lines = lines.await;
     let notices: Vec<_> = lines.iter().filter(|line| line["target"] == "notification").collect();
     let of_span =
         |line: &Value| line["spans"].as_array().is_some_and(|spans| spans.iter().any(|span| span["order_id"] == *id));
-    assert!(!notices.is_empty() && notices.iter().all(|line| of_span(line) && line["order_id"] == *id), "{log}");
+    assert!(notices.iter().all(|line| of_span(line) && line["order_id"] == *id), "{notices:#?}");
     // Each status is told once, though every step of the queue is replayed.
-    let told = |line: &&&Value| line["status"] == "closed";
-    assert_eq!(notices.iter().filter(told).count(), 1, "{log}");
+    assert_eq!(lines.iter().filter(told).count(), 1, "{notices:#?}");
 }

@@ -255,6 +255,11 @@ impl OrderBook for Orders {
         Ok(self.feed_after(after, limit).await?)
     }
 
+    async fn last_position(&self) -> Result<u64, ProviderError> {
+        let mut answers = self.database.run("SELECT VALUE last FROM ONLY counters:feed", &json!({})).await?;
+        Ok(answers.read::<Option<u64>>(0)?.unwrap_or_default())
+    }
+
     fn written(&self) -> watch::Receiver<u64> {
         self.writer.written()
     }

@@ -1,19 +1,23 @@
 //! Moving orders: a command is admitted by the rules, and decided by the order's workflow, where only one can win.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem_openapi::param::{Header, Path};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
+use tokio::time::Instant;
 use tracing::warn;
 use workflows::order::command::{CommandRequest, Verdict};
 use workflows::order::rules::{self, Admission};
 use workflows::order::{self, OrderBook};
 use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
+use super::feed::{Feed, OfOrder};
 use super::json::{Order, allowed_commands};
 use super::read::{find, known, language_or_default};
 use crate::access::Caller;
+use crate::ask::ask;
 use crate::body::Maybe;
 use crate::engine::Engine;
 use crate::headers::AcceptLanguage;
@@ -26,8 +30,12 @@ use crate::value::{Checked, Reason};
 #[derive(Clone)]
 pub(crate) struct CommandOrders {
     pub orders: Arc<dyn OrderBook>,
+    pub feed: Feed,
     pub engine: Engine,
 }
+
+/// How long a command waits for its effect to be seen before it is answered all the same.
+const EFFECT_WAIT: Duration = Duration::from_secs(2);
 
 refusals! {
     CommandOrder: InvalidRequest, Forbidden, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
@@ -97,6 +105,8 @@ impl CommandOrders {
     ) -> Result<order::Order, Problem> {
         caller.must_be(command.roles())?;
         let role = caller.role();
+        // Before its effect can be written.
+        let heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
         let order = find(&*self.orders, caller, id).await?;
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
@@ -104,7 +114,7 @@ impl CommandOrders {
             Admission::NotAllowed => return Err(not_allowed(&order, role, command)),
             Admission::Allowed => {}
         }
-        let request = CommandRequest { command, by: caller.actor(), reason };
+        let request = CommandRequest { command, by: caller.actor(), reason, follows: true };
         let verdict = self.engine.command(id, request).await.map_err(|error| {
             warn!(order_id = %id, ?command, %error, "command not carried to the order");
             Problem::new(
@@ -112,8 +122,10 @@ impl CommandOrders {
                 "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
             )
         })?;
-        // Whoever saw it when they asked may know what became of what they asked.
-        let order = known(&*self.orders, id).await?;
+        let order = match verdict {
+            Verdict::Accepted => self.after(heard, id, |order| rules::admit(order, role, command)).await?,
+            Verdict::NotAllowed => known(&*self.orders, id).await?,
+        };
         // Somebody else may have asked the same a moment earlier. Of couriers, one has the goods.
         if rules::admit(&order, role, command) == Admission::CarriedOut && caller.sees(&order) {
             return Ok(order);
@@ -125,6 +137,24 @@ impl CommandOrders {
             _ if lost || is_late(&order, command) => Err(self.give_back(&order).await),
             Verdict::Accepted => Ok(order),
             Verdict::NotAllowed => Err(not_allowed(&order, role, command)),
+        }
+    }
+
+    /// The order once the effect of a command that it has accepted can be read, or as it is before long. Whoever saw it when
+    /// they asked may know what became of what they asked.
+    async fn after(
+        &self,
+        mut heard: OfOrder,
+        id: &OrderId,
+        admission: impl Fn(&order::Order) -> Admission,
+    ) -> Result<order::Order, Problem> {
+        let until = Instant::now() + EFFECT_WAIT;
+        loop {
+            let is_over = heard.next(until).await.is_empty();
+            let order = known(&*self.orders, id).await?;
+            if is_over || admission(&order) != Admission::Allowed {
+                return Ok(order);
+            }
         }
     }
 

@@ -1,6 +1,5 @@
-//! Live streams of events (server-sent events). One reader of the book of orders follows the feed for all who listen, and
-//! only while somebody does. A stream listens first, then reads what is stored, and then goes on with what it hears: so
-//! it has every event once, in order, whatever is written meanwhile.
+//! Live streams of events (server-sent events). A stream listens to the feed first, then reads what is stored, and then goes
+//! on with what it hears: so it has every event once, in order, whatever is written meanwhile.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,34 +10,23 @@ use poem::http::header;
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::payload::Payload;
 use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
-use poem_openapi::types::{ToJSON, Type};
+use poem_openapi::types::Type;
 use tokio::io::{AsyncRead, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, oneshot, watch};
 use tokio::time::{Instant, interval_at, sleep, timeout};
-use workflows::order::{Event, OrderBook, Positioned};
-use workflows::{OrderId, Role};
+use workflows::OrderId;
+use workflows::order::OrderBook;
 
+use super::feed::{Feed, PAGE, Text, Told};
 use super::json::{EventJson, is_told_who};
 use crate::access::Caller;
 use crate::ask::{Unanswered, ask};
 use crate::kind::Kind;
-use crate::metrics::Metrics;
 use crate::problem::Problem;
 
 /// How many streams may be open at a time.
 const MOST_STREAMS: usize = 1000;
-/// How far a stream may fall behind before it reads from the store again, in events.
-const BACKLOG: usize = 1024;
-/// How many events are read at once.
-const PAGE: u32 = 200;
-/// How long what other processes write may go unseen.
-const POLL: Duration = Duration::from_millis(250);
-/// What is written within this time is read together.
-const GATHER: Duration = Duration::from_millis(10);
-/// How long the store is left alone after it did not answer.
-const RECOVERY: Duration = Duration::from_secs(1);
 /// How often a stream shows that it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a reader may not read while something waits for it.
@@ -54,10 +42,7 @@ pub(crate) struct Live(Arc<Shared>);
 
 struct Shared {
     orders: Arc<dyn OrderBook>,
-    metrics: Metrics,
-    told: broadcast::Sender<Arc<Told>>,
-    /// Who follows the feed, if somebody does.
-    follower: Mutex<Option<JoinHandle<()>>>,
+    feed: Feed,
     slots: Arc<Semaphore>,
     ending: watch::Sender<bool>,
 }
@@ -69,38 +54,25 @@ pub(crate) enum Subject {
     AllOrders,
 }
 
-/// An event, written down once for all who listen.
-struct Told {
-    order_id: OrderId,
-    number: u64,
-    position: u64,
-    text: Text,
-}
-
-struct Text {
-    kind: &'static str,
-    data: String,
-    /// The same for those who are not told who it was, where somebody asked for it.
-    data_for_others: Option<String>,
-}
-
 impl Live {
-    pub(crate) fn new(orders: Arc<dyn OrderBook>, metrics: Metrics) -> Self {
+    pub(crate) fn new(orders: Arc<dyn OrderBook>, feed: Feed) -> Self {
         Self(Arc::new(Shared {
             orders,
-            metrics,
-            told: broadcast::Sender::new(BACKLOG),
-            follower: Mutex::default(),
+            feed,
             slots: Arc::new(Semaphore::new(MOST_STREAMS)),
             ending: watch::Sender::new(false),
         }))
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.0.feed
     }
 
     /// A stream of the subject's events after the one of that number, for as long as its reader's token is good.
     pub(crate) async fn stream(&self, subject: Subject, after: u64, reader: &Caller) -> Result<EventStream, Problem> {
         let (good_for, told_who) = (reader.good_for(), is_told_who(reader.role()));
         let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
-        let heard = self.0.clone().listen().await?;
+        let heard = ask("orders.last_position", self.0.feed.listen()).await?;
         let (reader, pipe) = tokio::io::duplex(BUFFER);
         let (reading, gone) = oneshot::channel();
         let mut ending = self.0.ending.subscribe();
@@ -121,7 +93,7 @@ impl Live {
     /// The orders of which something becomes true from now on, whosever they are.
     pub(crate) async fn changes(&self) -> Result<Changes, Problem> {
         let slot = self.0.slots.clone().try_acquire_owned().map_err(|_| too_many())?;
-        let heard = self.0.clone().listen().await?;
+        let heard = ask("orders.last_position", self.0.feed.listen()).await?;
         Ok(Changes { heard, ending: self.0.ending.subscribe(), _slot: slot })
     }
 
@@ -162,88 +134,6 @@ impl Changes {
 
 fn too_many() -> Problem {
     Problem::new(Kind::TryAgainLater, "Too many streams are open. Please open this one after Retry-After.")
-}
-
-impl Shared {
-    /// Begins to hear of everything that is written from now on.
-    async fn listen(self: Arc<Self>) -> Result<broadcast::Receiver<Arc<Told>>, Unanswered> {
-        let mut follower = self.follower.lock().await;
-        let heard = self.told.subscribe();
-        if follower.as_ref().is_none_or(JoinHandle::is_finished) {
-            let end = self.end().await?;
-            *follower = Some(tokio::spawn(self.clone().follow(end)));
-        }
-        Ok(heard)
-    }
-
-    /// The last position. Positions have no gaps, so it is found by doubling and then halving.
-    async fn end(&self) -> Result<u64, Unanswered> {
-        let reaches = async |position: u64| {
-            ask("orders.feed", self.orders.feed(position - 1, 1)).await.map(|events| !events.is_empty())
-        };
-        let (mut last, mut beyond) = (0, 1);
-        while reaches(beyond).await? {
-            (last, beyond) = (beyond, beyond * 2);
-        }
-        while last + 1 < beyond {
-            let middle = last + (beyond - last) / 2;
-            if reaches(middle).await? { last = middle } else { beyond = middle }
-        }
-        Ok(last)
-    }
-
-    /// Tells what is written after a position, until nobody listens.
-    async fn follow(self: Arc<Self>, mut after: u64) {
-        let mut written = self.orders.written();
-        loop {
-            written.mark_unchanged();
-            let pause = match ask("orders.feed", self.orders.feed(after, PAGE)).await {
-                Ok(events) if events.is_empty() => None,
-                Ok(events) => {
-                    for event in events {
-                        after = event.position;
-                        self.metrics.told_of(event.event.at);
-                        // Whether anybody listens is seen below.
-                        let _ = self.told.send(Arc::new(Told::from(event)));
-                    }
-                    Some(GATHER)
-                }
-                Err(_) => Some(RECOVERY),
-            };
-            if let Some(pause) = pause {
-                sleep(pause).await;
-            } else {
-                tokio::select! {
-                    // It fails where nothing is written any more in this process; others may write.
-                    Ok(()) = written.changed() => {},
-                    () = sleep(POLL) => {},
-                }
-            }
-            let mut follower = self.follower.lock().await;
-            if self.told.receiver_count() == 0 {
-                *follower = None;
-                return;
-            }
-        }
-    }
-}
-
-impl From<Positioned> for Told {
-    fn from(Positioned { position, event }: Positioned) -> Self {
-        let (order_id, number) = (event.order_id.clone(), event.number.into());
-        Self { order_id, number, position, text: Text::of(event) }
-    }
-}
-
-impl Text {
-    fn of(event: Event) -> Self {
-        let of = |event, reader| EventJson::new(event, reader).to_json_string();
-        Self {
-            kind: event.fact.name(),
-            data_for_others: event.by.is_some().then(|| of(event.clone(), Role::Customer)),
-            data: of(event, Role::Operator),
-        }
-    }
 }
 
 /// Why a stream ends before its reader has gone: what it has not sent is in the store.

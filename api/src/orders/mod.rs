@@ -3,6 +3,7 @@
 mod bulk;
 mod command;
 mod events;
+mod feed;
 mod json;
 mod key;
 mod live;
@@ -16,6 +17,7 @@ mod workflow;
 pub(crate) use bulk::BulkOrders;
 pub(crate) use command::CommandOrders;
 pub(crate) use events::EventsApi;
+pub(crate) use feed::Feed;
 pub(crate) use json::EventType;
 pub(crate) use live::{Change, Changes, Live};
 pub(crate) use place::PlaceOrders;

@@ -16,6 +16,7 @@ use workflows::payment::{PaymentMethod, Vault};
 use workflows::stock::{Product, ProductQuery, Stock};
 use workflows::{Money, Order, OrderId, ProviderError, Role, Sku, Status};
 
+use super::feed::Feed;
 use super::key::{IdempotencyKey, canonical};
 use super::place::{OrderLine, PlaceOrder};
 use super::watch::{EVENTS_TO_STAND, Pauses, Watch, as_decided};
@@ -40,6 +41,7 @@ pub(crate) struct Placing {
     pub merchants: Arc<dyn Merchants>,
     pub stock: Arc<dyn Stock>,
     pub vault: Arc<dyn Vault>,
+    pub feed: Feed,
     pub engine: Engine,
     pub pressure: Arc<Pressure>,
 }
@@ -71,10 +73,12 @@ impl Placing {
         let (id, mut known) = self.claim(caller, key, &text, until).await?;
         Span::current().record("order_id", id.as_str());
         let submitted = known.is_none();
+        // Before anything can become true of it.
+        let heard = needed(until, "orders.last_position", self.feed.listen_to(&id)).await?;
         if submitted {
             let placement = self.price(caller, &id, request, &text, until).await?;
             let card = card_token.map(|token| self.vault.seal(&id, &token));
-            let order = order::PlaceOrder { placement, by: Some(caller.actor()), card, card_token: None };
+            let order = order::PlaceOrder { placement, by: Some(caller.actor()), card, card_token: None, followed: true };
             match submit(&self.engine, &id, &order, until).await {
                 Ok(()) => {}
                 Err(EngineError::NotTaken(_)) => return Err(Problem::nothing_stands()),
@@ -97,8 +101,9 @@ impl Placing {
             let asked = asked.filter(|_| submitted);
             let watch = Watch {
                 orders: self.orders.clone(),
-                engine: self.engine.clone(),
                 id: id.clone(),
+                heard,
+                is_new: submitted,
                 until,
                 _place: place,
                 asked,

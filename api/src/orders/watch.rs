@@ -7,27 +7,30 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tracing::debug;
 use workflows::lifecycle::StockTake;
 use workflows::order::{Event, Fact, OrderBook, Rejection};
 use workflows::{Context, Order, OrderId};
 
+use super::feed::OfOrder;
 use crate::ask::ask;
-use crate::engine::Engine;
 use crate::pressure::{Asked, Outcome};
 
 /// More events than an order has when it is decided whether it stands.
 pub(super) const EVENTS_TO_STAND: u32 = 50;
 /// An order whose stock and payment both take as long as they may is decided after this time.
 const WATCH_FOR: Duration = Duration::from_secs(30);
+/// How often an order is looked at of which nothing is heard.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// An order that the engine has.
 pub(super) struct Watch {
     pub orders: Arc<dyn OrderBook>,
-    pub engine: Engine,
     pub id: OrderId,
+    /// Listened to since before it was handed over, if it is new.
+    pub heard: OfOrder,
+    pub is_new: bool,
     /// It is watched at least until then.
     pub until: Instant,
     pub _place: OwnedSemaphorePermit,
@@ -36,49 +39,55 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The order as it was decided, if it was.
+    /// The order as it was decided, if it was. What is heard of a new order is all there is to know; nothing is read.
     pub(super) async fn run(mut self) -> Option<Order> {
         let began = Instant::now();
         let until = self.until.max(began + WATCH_FOR);
-        if let Some(slow_after) = self.asked.as_ref().map(Asked::slow_after) {
-            let decided = self.hear(until.min(began + slow_after)).await;
-            let events = self.read().await;
-            if decided {
-                return as_decided(&events);
-            }
-        }
-        let decided = self.hear(until).await;
-        let events = self.read().await;
-        if decided { as_decided(&events) } else { None }
-    }
-
-    /// Waits until it is decided whether the order stands, or the time is over; whether it is.
-    async fn hear(&self, until: Instant) -> bool {
-        let mut pauses = Pauses::until(until);
+        let mut events =
+            if self.is_new { Vec::new() } else { stored(&self.orders, &self.id).await.unwrap_or_default() };
         loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
+            self.tell(&events);
+            if let Some(order) = as_decided(&events).filter(|order| order.decided) {
+                return Some(order);
             }
-            let Err(error) = self.engine.placement(&self.id, left).await else { return true };
-            debug!(order_id = %self.id, %error, "placement not heard");
-            if !pauses.next().await {
-                return false;
+            if Instant::now() >= until {
+                return None;
+            }
+            let known = events.last().map_or(0, |event| event.number);
+            let mut next = self.heard.next(self.look_at(began).min(until)).await;
+            let is_silent = next.is_empty();
+            next.retain(|event| event.number > known);
+            match next.first() {
+                Some(first) if first.number == known + 1 => events.extend(next),
+                None if !is_silent => {}
+                // Before it was listened to, or unheard.
+                _ => events = stored(&self.orders, &self.id).await.unwrap_or(events),
             }
         }
     }
 
-    /// The events so far. If they say how the payment went, the breaker is told.
-    async fn read(&mut self) -> Vec<Event> {
-        let events = ask("orders.events", self.orders.events(&self.id, 0, EVENTS_TO_STAND)).await.unwrap_or_default();
+    /// When it is looked at if nothing is heard: also when its payment begins to count as slow.
+    fn look_at(&self, began: Instant) -> Instant {
+        let now = Instant::now();
+        let slow_at = self.asked.as_ref().map(|asked| began + asked.slow_after()).filter(|slow_at| *slow_at > now);
+        let look_at = now + LOOK_EVERY;
+        slow_at.map_or(look_at, |slow_at| slow_at.min(look_at))
+    }
+
+    /// Tells the breaker how the payment went, once that is known.
+    fn tell(&mut self, events: &[Event]) {
         if let Some(slow_after) = self.asked.as_ref().map(Asked::slow_after)
-            && let Some(outcome) = payment_outcome(&events, self.orders.now(), slow_after)
+            && let Some(outcome) = payment_outcome(events, self.orders.now(), slow_after)
             && let Some(asked) = self.asked.take()
         {
             asked.went(outcome);
         }
-        events
     }
+}
+
+/// The order's events until it is decided.
+async fn stored(orders: &Arc<dyn OrderBook>, id: &OrderId) -> Option<Vec<Event>> {
+    ask("orders.events", orders.events(id, 0, EVENTS_TO_STAND)).await.ok()
 }
 
 /// How the card payment of an order went or goes, if it was asked for.

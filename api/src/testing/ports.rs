@@ -1,5 +1,6 @@
 //! The ports in memory. What only the workflow asks of a port is impossible here, or nothing.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,7 @@ use super::{State, at, locked};
 #[async_trait]
 impl OrderBook for State {
     fn now(&self) -> DateTime<Utc> {
+        self.time.fetch_add(1, Ordering::Relaxed);
         at()
     }
 
@@ -41,6 +43,11 @@ impl OrderBook for State {
         let events = locked(&self.feed).clone();
         let positioned = (1..).zip(events).map(|(position, event)| Positioned { position, event });
         Ok(positioned.filter(|positioned| positioned.position > after).take(limit as usize).collect())
+    }
+
+    async fn last_position(&self) -> Result<u64, ProviderError> {
+        self.stored()?;
+        Ok(locked(&self.feed).len() as u64)
     }
 
     fn written(&self) -> watch::Receiver<u64> {

@@ -133,7 +133,7 @@ async fn a_caller_who_goes_away_leaves_the_order_in_its_place() {
         async move { place_and_wait(&world).await }
     });
     // It was submitted, and is waited for.
-    until("an order", async || world.state.placed() == 1 && world.state.waits() == 1).await;
+    until("an order", async || world.state.placed() == 1 && world.state.has_watched()).await;
     waiting.abort();
     assert!(waiting.await.is_err(), "gone");
     world.post("/v1/orders", &[], order()).await.is_problem(503, "try-again-later");

@@ -77,6 +77,10 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.feed(after, limit).await
     }
 
+    async fn last_position(&self) -> Result<u64, ProviderError> {
+        self.inner.last_position().await
+    }
+
     fn written(&self) -> watch::Receiver<u64> {
         self.inner.written()
     }

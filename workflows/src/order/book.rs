@@ -73,6 +73,9 @@ pub trait OrderBook: Send + Sync {
     /// Events of all orders after `after`, in order, at most `limit`.
     async fn feed(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, ProviderError>;
 
+    /// The position of the last event; 0 where there is none.
+    async fn last_position(&self) -> Result<u64, ProviderError>;
+
     /// Changes whenever this process has written events. What other processes write does not show here.
     fn written(&self) -> watch::Receiver<u64>;
 

@@ -38,7 +38,7 @@ fn placement() -> Placement {
 fn the_input_of_a_workflow() {
     let card = SealedCard { key: "0f1e2d3c".to_owned(), sealed: "bm9uY2UgYW5kIGNpcGhlcnRleHQ=".to_owned() };
     let clear = Some(CardToken("tok_ok".to_owned()));
-    let input = PlaceOrder { placement: placement(), by: None, card: Some(card), card_token: clear };
+    let input = PlaceOrder { placement: placement(), by: None, card: Some(card), card_token: clear, followed: true };
     assert_json_snapshot!(input);
     let as_of_old = json!({ "placement": placement(), "card_token": "tok_ok" });
     let read: PlaceOrder = serde_json::from_value(as_of_old).expect("is still understood");
@@ -106,7 +106,7 @@ fn the_result_of_a_step() {
 #[test]
 fn what_promises_hold() {
     let by = || Actor { role: Role::Customer, subject: "cus_1".to_owned() };
-    let request = CommandRequest { command: Command::Cancel, by: by(), reason: Some("late".to_owned()) };
+    let request = CommandRequest { command: Command::Cancel, by: by(), reason: Some("late".to_owned()), follows: true };
     let slot = CancelSlot::Asked { by: by(), reason: Some("late".to_owned()), from: "inv_1".to_owned() };
     assert_json_snapshot!((request, slot, CancelSlot::Closed));
     assert_json_snapshot!(

@@ -351,6 +351,10 @@ pub struct PlaceOrder {
     /// The card in clear, as it came before cards were sealed. Only ever read.
     #[serde(default, skip_serializing)]
     pub card_token: Option<CardToken>,
+    /// Whoever waits for something of the order follows its events. Otherwise they are told by promises, as they were up to
+    /// 0.1.0.
+    #[serde(default)]
+    pub followed: bool,
 }
 
 /// Per role, the last status at which it may cancel.

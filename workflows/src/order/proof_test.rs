@@ -308,6 +308,10 @@ impl OrderBook for InMemory {
         unimplemented!("a proof asks for orders only")
     }
 
+    async fn last_position(&self) -> Result<u64, ProviderError> {
+        Err(ProviderError::impossible("nobody follows it"))
+    }
+
     fn written(&self) -> watch::Receiver<u64> {
         unimplemented!("a proof asks for orders only")
     }

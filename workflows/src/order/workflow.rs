@@ -25,8 +25,10 @@ use crate::notification::workflow::NotificationQueueClient;
 use crate::trace::{self, Within};
 use crate::{Capacity, OrderId, Step, durable};
 
-/// The promise that is resolved when it is decided whether the order stands.
+/// The promise that is resolved when it is decided whether an order stands that nobody follows.
 const PLACEMENT: &str = "placement";
+/// State of the workflow, for people who look at the engine.
+const STATUS: &str = "status";
 
 /// The workflow of one order. Its key is the order's id.
 pub struct OrderWorkflow {
@@ -54,7 +56,7 @@ impl OrderWorkflow {
         Ok(Json(self.fulfil(&ctx, &input).instrument(span).await?))
     }
 
-    /// Returns when it is decided whether the order stands.
+    /// Returns when it is decided whether the order stands, for an API of up to 0.1.0: of an order that is followed, never.
     #[handler]
     async fn placement(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<()> {
         ctx.promise::<bool>(PLACEMENT).await?;
@@ -290,7 +292,9 @@ impl<'a> Run<'a> {
                 Err(_) => interrupted = true,
             }
         };
-        ctx.set("status", order.status.as_str().to_owned());
+        if !input.followed {
+            ctx.set(STATUS, order.status.as_str().to_owned());
+        }
         let news = News::of(&order);
         Ok(Self {
             ctx,
@@ -460,7 +464,9 @@ impl<'a> Run<'a> {
     }
 
     fn decide_placement(&mut self) {
-        self.ctx.resolve_promise(PLACEMENT, true);
+        if !self.input.followed {
+            self.ctx.resolve_promise(PLACEMENT, true);
+        }
         self.make_known();
     }
 
@@ -606,13 +612,18 @@ impl<'a> Run<'a> {
         }
         self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
-            self.ctx.set("status", self.order.status.as_str().to_owned());
+            // Of an order that does not wait, the engine shows the step.
+            if self.order.gate.is_some() || !self.input.followed {
+                self.ctx.set(STATUS, self.order.status.as_str().to_owned());
+            }
             self.make_known();
         }
         if let Some(gate) = gate.filter(|gate| self.order.gate != Some(*gate)) {
             self.ahead = None;
             self.by = None;
-            self.ctx.resolve_promise(&carried_out(gate), true);
+            if !self.input.followed {
+                self.ctx.resolve_promise(&carried_out(gate), true);
+            }
         }
     }
 }

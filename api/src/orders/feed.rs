@@ -1,0 +1,206 @@
+//! Following the feed of all events. One reader follows the book of orders for all who listen, to all orders or to one, and
+//! only while somebody does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use poem_openapi::types::ToJSON;
+use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+use workflows::order::{Event, OrderBook, Positioned};
+use workflows::{OrderId, ProviderError, Role};
+
+use super::json::EventJson;
+use crate::ask::ask;
+use crate::metrics::Metrics;
+
+/// How far who listens to all orders may fall behind before something is missed, in events.
+const BACKLOG: usize = 1024;
+/// How many events are read at once.
+pub(super) const PAGE: u32 = 200;
+/// How long what other processes write may go unseen, and how long while somebody waits for one order.
+const POLL: Duration = Duration::from_millis(250);
+const POLL_FOR_ONE: Duration = Duration::from_millis(50);
+/// What is written within this time is read together.
+const GATHER: Duration = Duration::from_millis(10);
+/// How long the store is left alone after it did not answer.
+const RECOVERY: Duration = Duration::from_secs(1);
+/// How long the feed is followed after the last who listened has gone.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The feed as this process follows it. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Feed(Arc<Shared>);
+
+struct Shared {
+    orders: Arc<dyn OrderBook>,
+    metrics: Metrics,
+    told: broadcast::Sender<Arc<Told>>,
+    /// Those who listen to one order.
+    listeners: Lock<HashMap<OrderId, Vec<mpsc::UnboundedSender<Event>>>>,
+    /// Who follows the feed, if somebody does.
+    follower: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// An event, written down once for all who listen.
+pub(super) struct Told {
+    pub order_id: OrderId,
+    pub number: u64,
+    pub position: u64,
+    pub text: Text,
+}
+
+pub(super) struct Text {
+    pub kind: &'static str,
+    pub data: String,
+    /// The same for those who are not told who it was, where somebody asked for it.
+    pub data_for_others: Option<String>,
+}
+
+impl Feed {
+    pub(crate) fn new(orders: Arc<dyn OrderBook>, metrics: Metrics) -> Self {
+        Self(Arc::new(Shared {
+            orders,
+            metrics,
+            told: broadcast::Sender::new(BACKLOG),
+            listeners: Lock::default(),
+            follower: Mutex::default(),
+        }))
+    }
+
+    /// All events that are written from now on.
+    pub(super) async fn listen(&self) -> Result<broadcast::Receiver<Arc<Told>>, ProviderError> {
+        self.join(|shared| shared.told.subscribe()).await
+    }
+
+    /// The events of one order that are written from now on.
+    pub(super) async fn listen_to(&self, id: &OrderId) -> Result<OfOrder, ProviderError> {
+        let of_order = |shared: &Arc<Shared>| {
+            let (tell, heard) = mpsc::unbounded_channel();
+            shared.listeners().entry(id.clone()).or_default().push(tell);
+            OfOrder { shared: shared.clone(), id: id.clone(), heard }
+        };
+        self.join(of_order).await
+    }
+
+    /// Has somebody listen, and the feed followed for them.
+    async fn join<T>(&self, listen: impl FnOnce(&Arc<Shared>) -> T) -> Result<T, ProviderError> {
+        let shared = &self.0;
+        let mut follower = shared.follower.lock().await;
+        let listens = listen(shared);
+        if follower.as_ref().is_none_or(JoinHandle::is_finished) {
+            let last = shared.orders.last_position().await?;
+            *follower = Some(tokio::spawn(shared.clone().follow(last)));
+        }
+        Ok(listens)
+    }
+}
+
+impl Shared {
+    fn listeners(&self) -> MutexGuard<'_, HashMap<OrderId, Vec<mpsc::UnboundedSender<Event>>>> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_left_alone(&self) -> bool {
+        self.told.receiver_count() == 0 && self.listeners().is_empty()
+    }
+
+    /// Tells what is written after a position, until nobody listens any more.
+    async fn follow(self: Arc<Self>, mut after: u64) {
+        let mut written = self.orders.written();
+        let mut listened = Instant::now();
+        loop {
+            written.mark_unchanged();
+            let pause = match ask("orders.feed", self.orders.feed(after, PAGE)).await {
+                Ok(events) if events.is_empty() => None,
+                Ok(events) => {
+                    for event in events {
+                        after = event.position;
+                        self.tell(event);
+                    }
+                    Some(GATHER)
+                }
+                Err(_) => Some(RECOVERY),
+            };
+            if let Some(pause) = pause {
+                sleep(pause).await;
+            } else {
+                let poll = if self.listeners().is_empty() { POLL } else { POLL_FOR_ONE };
+                tokio::select! {
+                    // It fails where nothing is written any more in this process; others may write.
+                    Ok(()) = written.changed() => {},
+                    () = sleep(poll) => {},
+                }
+            }
+            let mut follower = self.follower.lock().await;
+            if !self.is_left_alone() {
+                listened = Instant::now();
+            } else if listened.elapsed() > LINGER {
+                *follower = None;
+                return;
+            }
+        }
+    }
+
+    fn tell(&self, told: Positioned) {
+        self.metrics.told_of(told.event.at);
+        if let Some(listeners) = self.listeners().get(&told.event.order_id) {
+            for listener in listeners {
+                // It may go at this moment.
+                let _ = listener.send(told.event.clone());
+            }
+        }
+        if self.told.receiver_count() > 0 {
+            let _ = self.told.send(Arc::new(Told::from(told)));
+        }
+    }
+}
+
+impl From<Positioned> for Told {
+    fn from(Positioned { position, event }: Positioned) -> Self {
+        let (order_id, number) = (event.order_id.clone(), event.number.into());
+        Self { order_id, number, position, text: Text::of(event) }
+    }
+}
+
+impl Text {
+    pub(super) fn of(event: Event) -> Self {
+        let of = |event, reader| EventJson::new(event, reader).to_json_string();
+        Self {
+            kind: event.fact.name(),
+            data_for_others: event.by.is_some().then(|| of(event.clone(), Role::Customer)),
+            data: of(event, Role::Operator),
+        }
+    }
+}
+
+/// Listens to one order.
+pub(super) struct OfOrder {
+    shared: Arc<Shared>,
+    id: OrderId,
+    heard: mpsc::UnboundedReceiver<Event>,
+}
+
+impl OfOrder {
+    /// The order's next events; none where the time is over first.
+    pub(super) async fn next(&mut self, until: Instant) -> Vec<Event> {
+        let mut events = Vec::new();
+        let _ = timeout_at(until, self.heard.recv_many(&mut events, PAGE as usize)).await;
+        events
+    }
+}
+
+impl Drop for OfOrder {
+    fn drop(&mut self) {
+        self.heard.close();
+        let mut listeners = self.shared.listeners();
+        if let Some(of_order) = listeners.get_mut(&self.id) {
+            of_order.retain(|listener| !listener.is_closed());
+            if of_order.is_empty() {
+                listeners.remove(&self.id);
+            }
+        }
+    }
+}
