@@ -12,7 +12,7 @@ use restate_sdk::endpoint::Endpoint;
 use workflows::Capacity;
 use workflows::notification::workflow::{MessageQueue, NotificationQueue};
 use workflows::order::late::LateDeposit;
-use workflows::order::{Ports, workflow::OrderWorkflow};
+use workflows::order::{Ports, Telling, workflow::OrderWorkflow};
 
 pub use admin::AdminError;
 pub use deployments::{Deployment, DeploymentId, Deployments, MoveError, NotADeploymentId, RemoveError};
@@ -39,7 +39,7 @@ pub fn endpoint(ports: Ports, capacity: &Capacity, keys: &[IdentityKey]) -> Endp
     };
     keys.iter()
         .fold(Endpoint::builder(), with_key)
-        .bind(OrderWorkflow { ports, capacity: capacity() })
+        .bind(OrderWorkflow { ports, capacity: capacity(), telling: Telling::default() })
         .bind(LateDeposit { payments, capacity: capacity() })
         .bind(NotificationQueue { notifications: notifications.clone(), capacity: capacity() })
         .bind(MessageQueue { notifications, capacity: capacity() })

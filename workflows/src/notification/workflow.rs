@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use restate_sdk::context::HeaderMap;
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use tracing::Instrument;
@@ -39,12 +40,16 @@ impl NotificationQueue {
         let Json(notice) = notice;
         let span = trace::handling("notification.send", ctx.key(), ctx.headers());
         let messages = self.make_known(&ctx, &notice).instrument(span).await;
-        for message in messages {
-            let queue = queue_of(&message);
-            let queue = ctx.object_client::<MessageQueueClient>(queue);
-            queue.deliver(Json(message)).within(ctx.headers()).send();
-        }
+        deliver(&ctx, ctx.headers(), &messages);
         Ok(())
+    }
+}
+
+/// Puts each message into its queue.
+pub(crate) fn deliver<'ctx>(ctx: &impl ContextClient<'ctx>, headers: &HeaderMap, messages: &[MessageId]) {
+    for message in messages {
+        let queue = ctx.object_client::<MessageQueueClient>(queue_of(message));
+        queue.deliver(Json(message.clone())).within(headers).send();
     }
 }
 

@@ -8,9 +8,11 @@ use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument, info_span, warn};
 
+use super::news::News;
+use super::telling::Telling;
 use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
 use crate::durable::{self, Failed};
-use crate::{Capacity, OrderId, ProviderError, Step, StepPolicy};
+use crate::{Capacity, MessageId, OrderId, ProviderError, Step, StepPolicy};
 
 /// How long noting a failed attempt may take; the time in which a step gives up has no more to spare.
 const NOTE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -22,6 +24,9 @@ pub struct Heard {
     pub events: Vec<Event>,
     /// When it was heard, which can be long after its events: deadlines count from them.
     pub at: DateTime<Utc>,
+    /// What is to be sent of what was made known along with it; `None` where that is still to be made known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Vec<MessageId>>,
 }
 
 /// Why a step brought no answer.
@@ -44,6 +49,15 @@ pub(super) struct Attempt<'a> {
     pub(super) by: Option<Actor>,
     /// The facts of a step of the order itself; others have theirs from the provider's answer.
     pub(super) facts: Vec<Fact>,
+    /// Makes known what becomes true, where that may be done along with recording it.
+    pub(super) telling: Option<TellAlong<'a>>,
+}
+
+/// What an attempt has to know to make its events known.
+pub(super) struct TellAlong<'a> {
+    pub(super) telling: &'a Telling,
+    /// The order as it is known, and what nobody was told of yet.
+    pub(super) known: Option<(Order, News)>,
 }
 
 impl<'a> Attempt<'a> {
@@ -70,7 +84,27 @@ impl<'a> Attempt<'a> {
                 warn!(failure = failed.why, "a failed attempt was not noted");
             }
         }
-        Ok(Json(heard.map_err(Failed::into_error)?))
+        let mut heard = heard.map_err(Failed::into_error)?;
+        heard.told = self.tell(&heard.events).await;
+        Ok(Json(heard))
+    }
+
+    /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
+    async fn tell(&self, events: &[Event]) -> Option<Vec<MessageId>> {
+        let TellAlong { telling, known } = self.telling.as_ref()?;
+        let before = known.as_ref().map(|(order, _)| order);
+        let (mut after, mut news) = match known {
+            Some((order, news)) => (order.clone(), news.clone()),
+            None => Order::from_events(events).map(|order| (order.clone(), News::of(&order)))?,
+        };
+        news.learn(&mut after, events);
+        if !rules::is_made_known(before, &after) {
+            return None;
+        }
+        let notice = news.take(&after)?;
+        let (sent, timeout) =
+            (self.ports.notifications.send(&notice), Step::NotificationSend.default_policy().attempt_timeout());
+        telling.tell(durable::attempt(self.capacity, Step::NotificationSend, timeout, sent)).await
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {
@@ -98,6 +132,6 @@ impl<'a> Attempt<'a> {
             let span = info_span!("record", "otel.name" = "orders.record", "otel.kind" = "client");
             self.ports.orders.record(entry).instrument(span).await?.events
         };
-        Ok(Heard { outcome, events, at: self.ports.orders.now() })
+        Ok(Heard { outcome, events, at: self.ports.orders.now(), told: None })
     }
 }

@@ -93,7 +93,7 @@ fn the_result_of_a_step() {
             fact,
         })
         .collect();
-    assert_json_snapshot!(Heard { outcome: Outcome::Done, events, at: DateTime::UNIX_EPOCH });
+    assert_json_snapshot!(Heard { outcome: Outcome::Done, events, at: DateTime::UNIX_EPOCH, told: None });
     let outcomes = [
         Outcome::Nothing,
         Outcome::Declined { reason: "card_declined".to_owned() },

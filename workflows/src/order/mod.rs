@@ -9,6 +9,7 @@ mod news;
 pub mod proof;
 pub mod rules;
 mod steps;
+mod telling;
 mod view;
 pub mod workflow;
 
@@ -23,6 +24,7 @@ pub use book::{
 };
 pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports, due};
+pub use telling::Telling;
 pub use view::{Order, OrderCoupon, OrderDelivery, OrderPayment};
 
 use crate::payment::{CardToken, SealedCard};

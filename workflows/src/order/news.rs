@@ -4,7 +4,7 @@ use super::{Event, Language, Order};
 use crate::notification::{Notice, NoticedEvent};
 
 /// Events that nobody has been told of yet. Kept back only as long as the next status change, or the next wait, takes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct News(Vec<NoticedEvent>);
 
 impl News {
@@ -16,9 +16,15 @@ impl News {
         news
     }
 
-    /// An event, with the order as it is after it.
-    pub(super) fn add(&mut self, event: &Event, order: &Order, status_changed: bool) {
-        self.push(event.fact.name(), event.number, event.at, order, status_changed);
+    /// What the order does not know yet of its events; it knows it afterwards.
+    pub(super) fn learn(&mut self, order: &mut Order, events: &[Event]) {
+        for event in events {
+            if event.number > order.version {
+                let status = order.status;
+                order.learn(event);
+                self.push(event.fact.name(), event.number, event.at, order, order.status != status);
+            }
+        }
     }
 
     fn push(&mut self, kind: &str, number: u32, at: chrono::DateTime<chrono::Utc>, order: &Order, changed: bool) {

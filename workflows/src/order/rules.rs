@@ -181,6 +181,15 @@ pub fn stands_when_placed(lifecycle: &Lifecycle) -> bool {
     lifecycle.payment.method == PaymentMethod::Deposit && lifecycle.stock.take != StockTake::OnPlacement
 }
 
+/// Whether what has become true of an order is made known now: its status has changed, or it stands, or it comes to a gate.
+#[must_use]
+pub fn is_made_known(before: Option<&Order>, after: &Order) -> bool {
+    match before {
+        Some(before) => before.status != after.status || before.gate != after.gate && after.gate.is_some(),
+        None => after.decided || after.gate.is_some(),
+    }
+}
+
 /// What a step's answer was, by the events that it recorded; `None` where it recorded none.
 #[must_use]
 pub fn recorded(step: Step, events: &[Event]) -> Option<Outcome> {

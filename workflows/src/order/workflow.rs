@@ -6,13 +6,14 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use tracing::{Instrument, info};
 
-use super::attempt::{Attempt, Unheard};
+use super::attempt::{Attempt, TellAlong, Unheard};
 use super::command::{
     CANCELS, CancelSlot, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict, carried_out,
     pass_gate,
 };
 use super::late::LateDepositClient;
 use super::news::News;
+use super::telling::Telling;
 use super::{
     Actor, Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, due, rules,
 };
@@ -21,9 +22,9 @@ use crate::lifecycle::{
     AcceptanceRule, AcceptanceTimeout, CouponRule, DeliveryRule, DeliveryStart, ProductionFinish, ProductionRule,
     StockTake,
 };
-use crate::notification::workflow::NotificationQueueClient;
+use crate::notification::workflow::{NotificationQueueClient, deliver};
 use crate::trace::{self, Within};
-use crate::{Capacity, OrderId, Step, durable};
+use crate::{Capacity, MessageId, OrderId, Step, durable};
 
 /// The promise that is resolved when it is decided whether an order stands that nobody follows.
 const PLACEMENT: &str = "placement";
@@ -34,6 +35,7 @@ const STATUS: &str = "status";
 pub struct OrderWorkflow {
     pub ports: Ports,
     pub capacity: Capacity,
+    pub telling: Telling,
 }
 
 #[restate_sdk::workflow(
@@ -151,6 +153,9 @@ struct Run<'a> {
     deposit_arrived: bool,
     /// What has become true and is not made known yet.
     news: News,
+    telling: &'a Telling,
+    /// Whether something was left to the queue of notifications: all that comes after it has to wait there, too.
+    queues: bool,
 }
 
 impl<'a> Run<'a> {
@@ -267,12 +272,12 @@ impl<'a> Run<'a> {
         workflow: &'a OrderWorkflow,
         input: &'a PlaceOrder,
     ) -> HandlerResult<Self> {
-        let OrderWorkflow { ports, capacity } = workflow;
+        let OrderWorkflow { ports, capacity, telling } = workflow;
         let order_id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
         ctx.set(RUN, ctx.invocation_id().to_owned());
         let mut interrupted = false;
         let facts = vec![Fact::OrderPlaced(Box::new(input.placement.clone()))];
-        let (order, now) = loop {
+        let heard = loop {
             let attempt = Attempt {
                 ports,
                 capacity,
@@ -282,27 +287,26 @@ impl<'a> Run<'a> {
                 step: Step::OrderPlace,
                 by: input.by.clone(),
                 facts: facts.clone(),
+                telling: Some(TellAlong { telling, known: None }),
             };
             match attempt.run(ctx).await {
-                Ok(heard) => {
-                    let order = Order::from_events(&heard.events)
-                        .ok_or_else(|| TerminalError::new("the first event of an order places it"))?;
-                    break (order, heard.at);
-                }
+                Ok(heard) => break heard,
                 Err(_) => interrupted = true,
             }
         };
+        let order = Order::from_events(&heard.events)
+            .ok_or_else(|| TerminalError::new("the first event of an order places it"))?;
         if !input.followed {
             ctx.set(STATUS, order.status.as_str().to_owned());
         }
         let news = News::of(&order);
-        Ok(Self {
+        let mut run = Self {
             ctx,
             ports,
             capacity,
             input,
             order,
-            now,
+            now: heard.at,
             tried: Vec::new(),
             ahead: None,
             by: None,
@@ -310,7 +314,13 @@ impl<'a> Run<'a> {
             interrupted,
             deposit_arrived: false,
             news,
-        })
+            telling,
+            queues: false,
+        };
+        if let Some(messages) = &heard.told {
+            run.send(messages);
+        }
+        Ok(run)
     }
 
     /// Takes a step forward. Its undo counts from before it is tried until it is known to have been refused.
@@ -561,7 +571,7 @@ impl<'a> Run<'a> {
             match missed {
                 Ok(Json((now, events))) => {
                     self.now = self.now.max(now);
-                    self.learn(&events);
+                    self.learn(&events, None);
                     return events;
                 }
                 Err(_) => self.interrupted = true,
@@ -579,11 +589,13 @@ impl<'a> Run<'a> {
             step,
             by: self.by.clone(),
             facts,
+            telling: (!self.queues)
+                .then(|| TellAlong { telling: self.telling, known: Some((self.order.clone(), self.news.clone())) }),
         };
         match attempt.run(self.ctx).await {
             Ok(heard) => {
                 self.now = self.now.max(heard.at);
-                self.learn(&heard.events);
+                self.learn(&heard.events, heard.told.as_deref());
                 Ok(heard.outcome)
             }
             Err(unheard) => {
@@ -596,19 +608,24 @@ impl<'a> Run<'a> {
     /// Hands what has become true to the order's queue of notifications, which goes on beside it.
     fn make_known(&mut self) {
         if let Some(notice) = self.news.take(&self.order) {
+            self.queues = true;
             let queue = self.ctx.object_client::<NotificationQueueClient>(self.order.id.as_str());
             queue.send(Json(notice)).within(self.ctx.headers()).send();
         }
     }
 
-    fn learn(&mut self, events: &[Event]) {
+    /// Sends what is to be sent of what is known now.
+    fn send(&mut self, messages: &[MessageId]) {
+        self.news = News::default();
+        deliver(self.ctx, self.ctx.headers(), messages);
+    }
+
+    /// What has become true, and what is to be sent of it where it was made known.
+    fn learn(&mut self, events: &[Event], told: Option<&[MessageId]>) {
         let (before, gate) = (self.order.status, self.order.gate);
-        for event in events {
-            if event.number > self.order.version {
-                let status = self.order.status;
-                self.order.learn(event);
-                self.news.add(event, &self.order, self.order.status != status);
-            }
+        self.news.learn(&mut self.order, events);
+        if let Some(messages) = told {
+            self.send(messages);
         }
         self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
