@@ -35,14 +35,24 @@ impl Capacity {
 
     /// A place for an attempt at `step`, if it needs one, for as long as the answer is kept. Who came first is served first.
     pub(crate) async fn place(&self, step: Step) -> Option<SemaphorePermit<'_>> {
+        let places = self.places(step)?;
+        let _waiting = Waiting::begin();
+        Some(places.acquire().await.expect("nobody closes it"))
+    }
+
+    /// Whether an attempt at `step` could be made at this moment.
+    pub(crate) fn has_place(&self, step: Step) -> bool {
+        self.places(step).is_none_or(|places| places.available_permits() > 0)
+    }
+
+    fn places(&self, step: Step) -> Option<&Semaphore> {
         let index = match step.context() {
             _ if step == Step::NotificationDeliver => return None,
             Some(context) if step.may_give_up() => AWAITED + context as usize,
             Some(context) => context as usize,
             None => ORDERS,
         };
-        let _waiting = Waiting::begin();
-        Some(self.0[index].acquire().await.expect("nobody closes it"))
+        Some(&self.0[index])
     }
 }
 

@@ -22,7 +22,7 @@ const BACKLOG: usize = 1024;
 pub(super) const PAGE: u32 = 200;
 /// How long what other processes write may go unseen, and how long while somebody waits for one order.
 const POLL: Duration = Duration::from_millis(250);
-const POLL_FOR_ONE: Duration = Duration::from_millis(50);
+const POLL_FOR_ONE: Duration = Duration::from_millis(100);
 /// What is written within this time is read together.
 const GATHER: Duration = Duration::from_millis(10);
 /// How long the store is left alone after it did not answer.

@@ -101,10 +101,14 @@ impl<'a> Attempt<'a> {
         if !rules::is_made_known(before, &after) {
             return None;
         }
+        let step = Step::NotificationSend;
+        if !self.capacity.has_place(step) {
+            return None;
+        }
         let notice = news.take(&after)?;
-        let (sent, timeout) =
-            (self.ports.notifications.send(&notice), Step::NotificationSend.default_policy().attempt_timeout());
-        telling.tell(durable::attempt(self.capacity, Step::NotificationSend, timeout, sent)).await
+        let sent = self.ports.notifications.send(&notice);
+        let timeout = step.default_policy().attempt_timeout();
+        telling.tell(durable::attempt(self.capacity, step, timeout, sent)).await
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {

@@ -16,7 +16,7 @@ pub struct CommandRequest {
     pub by: Actor,
     pub reason: Option<String>,
     /// Whoever asks follows the order's events, and so sees the effect. Otherwise they are answered once it is there, as
-    /// they were up to 0.1.0.
+    /// they were up to 0.1.0-rc.1.
     #[serde(default)]
     pub follows: bool,
 }

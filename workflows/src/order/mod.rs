@@ -354,7 +354,7 @@ pub struct PlaceOrder {
     #[serde(default, skip_serializing)]
     pub card_token: Option<CardToken>,
     /// Whoever waits for something of the order follows its events. Otherwise they are told by promises, as they were up to
-    /// 0.1.0.
+    /// 0.1.0-rc.1.
     #[serde(default)]
     pub followed: bool,
 }

@@ -58,7 +58,7 @@ impl OrderWorkflow {
         Ok(Json(self.fulfil(&ctx, &input).instrument(span).await?))
     }
 
-    /// Returns when it is decided whether the order stands, for an API of up to 0.1.0: of an order that is followed, never.
+    /// Returns when it is decided whether the order stands, for an API of up to 0.1.0-rc.1: of an order that is followed, never.
     #[handler]
     async fn placement(&self, ctx: SharedWorkflowContext<'_>) -> HandlerResult<()> {
         ctx.promise::<bool>(PLACEMENT).await?;
