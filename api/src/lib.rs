@@ -78,7 +78,9 @@ use lifecycles::LifecyclesApi;
 use merchants::MerchantsApi;
 use metrics::MetricsApi;
 use notifications::NotificationsApi;
-use orders::{BulkOrders, CommandOrders, EventsApi, Feed, Live, PlaceOrders, ReadOrders, RetryOrders, Retrying, WorkflowApi};
+use orders::{
+    BulkOrders, CommandOrders, EventsApi, Feed, Live, PlaceOrders, ReadOrders, RetryOrders, Retrying, WorkflowApi,
+};
 use pressure::Pressure;
 use products::ProductsApi;
 use sandbox::SandboxApi;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use activities::NotificationSettings;
 use serde_json::json;
-use tests::{Fault, Faults, Journal, Jumun, Place, Receiver, Recorder, Shop, forbidden_ports, until, variant};
+use tests::{Fault, Faults, Journal, Jumun, Place, Planned, Receiver, Recorder, Shop, forbidden_ports, until, variant};
 use workflows::{Capacity, Lifecycle, Role, Step};
 
 /// What is recorded is that of this release.
@@ -249,7 +249,9 @@ impl Recording<'_> {
         let given_up = self.order(&tests::expect_order(&orders["items"][0])).await;
 
         // What is not made known at once is left to a queue.
-        faults.plan(Step::NotificationSend, Place::Provider, &[Fault::Fail]);
+        let shop = Shop::open(self.jumun).await;
+        let fails = Planned { step: Step::NotificationSend, place: Place::Provider, fault: Fault::Fail, times: 1 };
+        faults.script(&shop.merchant_id.parse().expect("an id"), &[fails]);
         let id = shop.placed().await;
         let told = self.recorder.ended("/invoke/notification/send", &id).await;
         self.jumun.drive(&id, "closed").await;
