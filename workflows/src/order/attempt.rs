@@ -108,7 +108,8 @@ impl<'a> Attempt<'a> {
         let notice = news.take(&after)?;
         let sent = self.ports.notifications.send(&notice);
         let timeout = step.default_policy().attempt_timeout();
-        telling.tell(durable::attempt(self.capacity, step, timeout, sent)).await
+        let asked = durable::attempt(self.capacity, step, timeout, sent);
+        telling.tell(|| self.ports.orders.now(), asked).await
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {

@@ -5,7 +5,8 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::timeout;
 use tracing::debug;
 
 use crate::durable::Failed;
@@ -16,22 +17,26 @@ pub struct Telling {
     /// How long an order waits for it at most.
     patience: Duration,
     /// How long it is not tried after it has failed.
-    left_alone: Duration,
-    failed: Mutex<Option<Instant>>,
+    left_alone: TimeDelta,
+    failed: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Default for Telling {
     fn default() -> Self {
-        Self { patience: Duration::from_millis(500), left_alone: Duration::from_secs(10), failed: Mutex::default() }
+        Self { patience: Duration::from_millis(500), left_alone: TimeDelta::seconds(10), failed: Mutex::default() }
     }
 }
 
 impl Telling {
     /// The answer to what is asked of notifications; `None` where it does not come at once. It may be known all the same,
-    /// and is not made known twice.
-    pub(super) async fn tell<T>(&self, asked: impl Future<Output = Result<T, Failed>>) -> Option<T> {
+    /// and is not made known twice. `now` tells the time.
+    pub(super) async fn tell<T>(
+        &self,
+        now: impl Fn() -> DateTime<Utc>,
+        asked: impl Future<Output = Result<T, Failed>>,
+    ) -> Option<T> {
         let failed = *self.failed.lock().expect("no panic");
-        if failed.is_some_and(|failed| failed.elapsed() < self.left_alone) {
+        if failed.is_some_and(|failed| now() < failed + self.left_alone) {
             return None;
         }
         let why = match timeout(self.patience, asked).await {
@@ -40,7 +45,7 @@ impl Telling {
             Err(_) => format!("not done within {} ms", self.patience.as_millis()),
         };
         debug!(why, "left to the queues of notifications");
-        *self.failed.lock().expect("no panic") = Some(Instant::now());
+        *self.failed.lock().expect("no panic") = Some(now());
         None
     }
 }
@@ -51,17 +56,16 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_come_at_once_is_not_waited_for_and_left_alone_for_a_while() {
-        let (soon, long) = (Duration::from_millis(10), Duration::from_hours(1));
+        let at = |seconds| move || DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         let answer = async || Ok::<_, Failed>(1);
-        let fails = async || Err::<u8, _>(Failed { why: "it is down".to_owned(), terminal: false });
-        for (left_alone, after) in [(long, None), (Duration::ZERO, Some(1))] {
-            let telling = || Telling { patience: soon, left_alone, failed: Mutex::default() };
-            let (silent, failing) = (telling(), telling());
-            assert_eq!(silent.tell(answer()).await, Some(1));
-            assert_eq!(silent.tell(std::future::pending::<Result<u8, _>>()).await, None);
-            assert_eq!(silent.tell(answer()).await, after);
-            assert_eq!(failing.tell(fails()).await, None);
-            assert_eq!(failing.tell(answer()).await, after);
-        }
+        let telling = Telling { patience: Duration::from_millis(10), ..Telling::default() };
+        assert_eq!(telling.tell(at(0), answer()).await, Some(1));
+        assert_eq!(telling.tell(at(1), std::future::pending::<Result<u8, _>>()).await, None);
+        assert_eq!(telling.tell(at(10), answer()).await, None);
+        assert_eq!(telling.tell(at(11), answer()).await, Some(1));
+        let failed = Failed { why: "it is down".to_owned(), terminal: false };
+        assert_eq!(telling.tell(at(12), async { Err::<u8, _>(failed) }).await, None);
+        assert_eq!(telling.tell(at(21), answer()).await, None);
+        assert_eq!(telling.tell(at(22), answer()).await, Some(1));
     }
 }
