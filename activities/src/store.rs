@@ -390,10 +390,11 @@ impl Session {
     }
 
     async fn answer(&self, statements: &str, variables: &Value) -> Result<IndexedResults, Error> {
-        let variables = variables.as_object().into_iter().flatten();
         on!(self, connection => {
-            variables.fold(connection.query(statements), |query, (name, value)| query.bind((name.clone(), value.clone())))
-                .await
+            let query = connection.query(statements);
+            // All at once: what is bound by its name is copied once more.
+            let query = if variables.is_object() { query.bind(variables.clone()) } else { query };
+            query.await
         })
     }
 }

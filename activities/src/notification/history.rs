@@ -2,6 +2,7 @@
 //! is decided once and kept; nothing is ever taken out.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,8 @@ use workflows::notification::{
 use workflows::provider::Listing;
 use workflows::{MessageId, OrderId};
 
-use super::now;
+use super::{letters, now, webhook};
+use crate::setup::NotificationSettings;
 use crate::store::{Database, StoreError};
 use crate::together::Together;
 
@@ -38,57 +40,32 @@ pub struct Letter {
     pub body: String,
 }
 
-/// An event, and by which messages it is made known.
-pub struct Told<'a> {
-    pub event: &'a NoticedEvent,
-    pub letters: Vec<Letter>,
-}
-
-impl Told<'_> {
-    /// Which messages those are.
-    pub fn messages(&self) -> Vec<MessageId> {
-        self.letters.iter().map(|letter| letter.message.id.clone()).collect()
-    }
-}
+/// By which messages each event is made known, by its number.
+type Told = BTreeMap<u32, Vec<MessageId>>;
 
 pub struct History {
     database: Database,
-    records: Together<Rows, ()>,
-}
-
-/// What is recorded of one notice.
-#[derive(Default)]
-struct Rows {
-    told: Vec<Value>,
-    notifications: Vec<Value>,
-    messages: Vec<Value>,
-}
-
-impl Rows {
-    fn add(&mut self, other: &Self) {
-        self.told.extend_from_slice(&other.told);
-        self.notifications.extend_from_slice(&other.notifications);
-        self.messages.extend_from_slice(&other.messages);
-    }
+    records: Together<Notice, Told>,
 }
 
 impl History {
-    pub async fn open(database: Database) -> Result<Self, StoreError> {
+    pub async fn open(database: Database, settings: Arc<NotificationSettings>) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
         let to = database.clone();
-        let insert = move |all: &[Rows]| {
-            let (to, mut rows) = (to.clone(), Rows::default());
-            for one in all {
-                rows.add(one);
-            }
-            let count = all.len();
-            async move { insert(&to, rows).await.map(|()| vec![(); count]) }
+        let make = move |notices: &[Notice]| {
+            let (to, settings, notices) = (to.clone(), settings.clone(), notices.to_vec());
+            async move { record(&to, &settings, &notices).await }
         };
-        Ok(Self { records: Together::start(insert), database })
+        Ok(Self { records: Together::start(make), database })
+    }
+
+    /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where any of it is there already.
+    pub async fn record(&self, notice: Notice) -> Result<Told, StoreError> {
+        self.records.run(notice).await
     }
 
     /// The messages of those of the notice's events that were recorded before, by the event's number.
-    pub async fn told(&self, notice: &Notice) -> Result<BTreeMap<u32, Vec<MessageId>>, StoreError> {
+    pub async fn told(&self, notice: &Notice) -> Result<Told, StoreError> {
         #[derive(Deserialize)]
         struct Row {
             number: u32,
@@ -99,17 +76,6 @@ impl History {
         let variables = json!({ "order_id": notice.order_id, "first": numbers().min(), "last": numbers().max() });
         let rows: Vec<Row> = self.database.run(statement, &variables).await?.read(0)?;
         Ok(rows.into_iter().map(|row| (row.number, row.messages)).collect())
-    }
-
-    /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where any of it is there already.
-    pub async fn record(&self, notice: &Notice, news: &[Told<'_>], at: DateTime<Utc>) -> Result<(), StoreError> {
-        let changes = news.iter().filter(|told| told.event.status_changed);
-        let rows = Rows {
-            told: news.iter().map(|told| told_row(&notice.order_id, told)).collect(),
-            notifications: changes.map(|told| notification_row(notice, told, at)).collect(),
-            messages: news.iter().flat_map(message_rows).collect(),
-        };
-        self.records.run(rows).await
     }
 
     /// Notifications with the states of their messages.
@@ -199,53 +165,86 @@ impl History {
     }
 }
 
-async fn insert(database: &Database, rows: Rows) -> Result<(), StoreError> {
-    // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
-    let inserts = [
-        (&rows.told, "INSERT INTO told $told RETURN NONE; "),
-        (&rows.notifications, "INSERT INTO notifications $notifications RETURN NONE; "),
-        (&rows.messages, "INSERT INTO messages $messages RETURN NONE; "),
-    ];
-    let inserts: String = inserts.into_iter().filter(|(rows, _)| !rows.is_empty()).map(|(_, insert)| insert).collect();
-    let Rows { told, notifications, messages } = rows;
-    let variables = json!({ "told": told, "notifications": notifications, "messages": messages });
-    database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
+/// Whom notices are for is read with all of them, right before they are recorded.
+async fn record(
+    database: &Database,
+    settings: &NotificationSettings,
+    notices: &[Notice],
+) -> Result<Vec<Told>, StoreError> {
+    let merchants = notices.iter().map(|notice| &notice.merchant_id).collect();
+    let webhooks = webhook::registered(database, merchants).await?;
+    let (mut rows, mut answers, at) = (Rows::default(), Vec::new(), now());
+    for notice in notices {
+        let mut answer = Told::new();
+        for event in &notice.events {
+            let letters = letters(settings, notice, event, &webhooks[&notice.merchant_id], at);
+            let messages: Vec<_> = letters.iter().map(|letter| letter.message.id.clone()).collect();
+            rows.add(notice, event, &letters, &messages, at);
+            answer.insert(event.number, messages);
+        }
+        answers.push(answer);
+    }
+    rows.insert(database).await?;
+    Ok(answers)
 }
 
-fn told_row(order_id: &OrderId, told: &Told) -> Value {
-    json!({ "id": [order_id, told.event.number], "number": told.event.number, "messages": told.messages() })
+#[derive(Default)]
+struct Rows {
+    told: Vec<Value>,
+    notifications: Vec<Value>,
+    messages: Vec<Value>,
 }
 
-fn notification_row(notice: &Notice, told: &Told, at: DateTime<Utc>) -> Value {
-    let event = told.event;
-    let notification = Notification {
-        id: notice.order_id.notification(event.number),
-        order_id: notice.order_id.clone(),
-        merchant_id: notice.merchant_id.clone(),
-        number: event.number,
-        kind: event.kind.clone(),
-        status: event.status,
-        status_label: event.status_label.clone(),
-        at: event.at,
-        created_at: at,
-        messages: Vec::new(),
-    };
-    json!({
-        "id": [notice.order_id, event.number],
-        "place": place(at, &notice.order_id, event.number),
-        "notification": notification,
-        "messages": told.messages(),
-    })
-}
+impl Rows {
+    fn add(
+        &mut self,
+        notice: &Notice,
+        event: &NoticedEvent,
+        letters: &[Letter],
+        messages: &[MessageId],
+        at: DateTime<Utc>,
+    ) {
+        let id = json!([notice.order_id, event.number]);
+        self.told.push(json!({ "id": id, "number": event.number, "messages": messages }));
+        let place = place(at, &notice.order_id, event.number);
+        self.messages.extend(letters.iter().map(|letter| {
+            let mut row = json!(letter);
+            row["id"] = json!(letter.message.id);
+            row["place"] = json!(place);
+            row
+        }));
+        if event.status_changed {
+            let notification = Notification {
+                id: notice.order_id.notification(event.number),
+                order_id: notice.order_id.clone(),
+                merchant_id: notice.merchant_id.clone(),
+                number: event.number,
+                kind: event.kind.clone(),
+                status: event.status,
+                status_label: event.status_label.clone(),
+                at: event.at,
+                created_at: at,
+                messages: Vec::new(),
+            };
+            self.notifications.push(json!({
+                "id": id, "place": place, "notification": notification, "messages": messages,
+            }));
+        }
+    }
 
-fn message_rows(told: &Told) -> impl Iterator<Item = Value> {
-    told.letters.iter().map(|letter| {
-        let message = &letter.message;
-        let mut row = json!(letter);
-        row["id"] = json!(message.id);
-        row["place"] = json!(place(message.created_at, &message.order_id, told.event.number));
-        row
-    })
+    async fn insert(self, database: &Database) -> Result<(), StoreError> {
+        // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
+        let inserts = [
+            (&self.told, "INSERT INTO told $told RETURN NONE; "),
+            (&self.notifications, "INSERT INTO notifications $notifications RETURN NONE; "),
+            (&self.messages, "INSERT INTO messages $messages RETURN NONE; "),
+        ];
+        let inserts: String =
+            inserts.into_iter().filter(|(rows, _)| !rows.is_empty()).map(|(_, insert)| insert).collect();
+        let Self { told, notifications, messages } = self;
+        let variables = json!({ "told": told, "notifications": notifications, "messages": messages });
+        database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
+    }
 }
 
 /// Where a record stands in a listing by time: sorts as text, an order's events by their number.

@@ -26,7 +26,7 @@ use workflows::notification::{
 use workflows::provider::Listing;
 use workflows::{Context, MessageId, OrderId, ProviderError};
 
-use self::history::{History, Letter, Told};
+use self::history::{History, Letter};
 use self::webhook::{Registered, WebhookBook};
 use crate::Modes;
 use crate::setup::NotificationSettings;
@@ -39,7 +39,7 @@ pub struct BuiltIn {
     history: History,
     webhooks: WebhookBook,
     client: Client,
-    settings: NotificationSettings,
+    settings: Arc<NotificationSettings>,
     modes: Arc<Modes>,
 }
 
@@ -51,47 +51,14 @@ impl BuiltIn {
         modes: Arc<Modes>,
         settings: NotificationSettings,
     ) -> Result<Self, StoreError> {
+        let settings = Arc::new(settings);
         Ok(Self {
-            history: History::open(database.clone()).await?,
+            history: History::open(database.clone(), settings.clone()).await?,
             webhooks: WebhookBook::open(database).await?,
             client: attempt::client(settings.attempt_timeout),
             settings,
             modes,
         })
-    }
-
-    /// What is to be made known of an event, and to whom, as things are now: to the customer, then to each webhook by
-    /// its name, which is the order of channels.
-    fn letters(
-        &self,
-        notice: &Notice,
-        event: &NoticedEvent,
-        webhooks: &[Registered],
-        at: DateTime<Utc>,
-    ) -> Vec<Letter> {
-        let letter = |channel: Channel, webhook: Option<String>, body: String| Letter {
-            message: Message {
-                id: notice.order_id.notification(event.number).message(&channel),
-                channel,
-                order_id: notice.order_id.clone(),
-                merchant_id: notice.merchant_id.clone(),
-                kind: event.kind.clone(),
-                state: MessageState::Pending,
-                attempts: Vec::new(),
-                created_at: at,
-                updated_at: at,
-            },
-            webhook,
-            body,
-        };
-        let templates = self.settings.template.as_ref().filter(|_| event.status_changed);
-        let template = templates.and_then(|settings| settings.templates.get(&event.status));
-        let to_customer =
-            template.map(|template| letter(Channel::Template, None, template::body(template, notice, event)));
-        let to_merchant = webhooks.iter().filter(|webhook| webhook.wants(event)).map(|webhook| {
-            letter(Channel::Webhook(webhook.name.clone()), Some(webhook.key.clone()), webhook::body(notice, event))
-        });
-        to_customer.into_iter().chain(to_merchant).collect()
     }
 
     /// The request that an attempt at the letter makes; `None` where nobody is there to take it any more.
@@ -125,17 +92,13 @@ impl Notifications for BuiltIn {
             if news.is_empty() {
                 return Ok(notice.events.iter().filter_map(|event| told.remove(&event.number)).flatten().collect());
             }
-            let (webhooks, at) = (self.webhooks.registered(&notice.merchant_id).await?, now());
-            let news: Vec<Told> = news
-                .into_values()
-                .map(|event| Told { event, letters: self.letters(notice, event, &webhooks, at) })
-                .collect();
-            match self.history.record(notice, &news, at).await {
-                Ok(()) => {
-                    for told in &news {
-                        log(&notice.order_id, told.event);
+            let events = news.values().copied().cloned().collect();
+            match self.history.record(Notice { events, ..notice.clone() }).await {
+                Ok(recorded) => {
+                    for event in news.into_values() {
+                        log(&notice.order_id, event);
                     }
-                    told.extend(news.iter().map(|told| (told.event.number, told.messages())));
+                    told.extend(recorded);
                 }
                 Err(StoreError::Exists) => told = self.history.told(notice).await?,
                 Err(error) => return Err(error.into()),
@@ -210,6 +173,39 @@ impl Notifications for BuiltIn {
             None => Ok(Vec::new()),
         }
     }
+}
+
+/// What is to be made known of an event, and to whom, as things are now: to the customer, then to each webhook by its name,
+/// which is the order of channels.
+fn letters(
+    settings: &NotificationSettings,
+    notice: &Notice,
+    event: &NoticedEvent,
+    webhooks: &[Registered],
+    at: DateTime<Utc>,
+) -> Vec<Letter> {
+    let letter = |channel: Channel, webhook: Option<String>, body: String| Letter {
+        message: Message {
+            id: notice.order_id.notification(event.number).message(&channel),
+            channel,
+            order_id: notice.order_id.clone(),
+            merchant_id: notice.merchant_id.clone(),
+            kind: event.kind.clone(),
+            state: MessageState::Pending,
+            attempts: Vec::new(),
+            created_at: at,
+            updated_at: at,
+        },
+        webhook,
+        body,
+    };
+    let templates = settings.template.as_ref().filter(|_| event.status_changed);
+    let template = templates.and_then(|settings| settings.templates.get(&event.status));
+    let to_customer = template.map(|template| letter(Channel::Template, None, template::body(template, notice, event)));
+    let to_merchant = webhooks.iter().filter(|webhook| webhook.wants(event)).map(|webhook| {
+        letter(Channel::Webhook(webhook.name.clone()), Some(webhook.key.clone()), webhook::body(notice, event))
+    });
+    to_customer.into_iter().chain(to_merchant).collect()
 }
 
 /// The log's line, where the status changed. Whoever stops between recording and this leaves it out: the history is what

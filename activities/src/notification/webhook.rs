@@ -6,7 +6,7 @@
 //! `{"type": "order_paid", "timestamp": …, "data": {"order_id", "merchant_id", "number", "status", "status_changed",
 //! "reason", "total"}}`, the same to the byte for every attempt.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -23,7 +23,6 @@ use workflows::{MerchantId, MessageId, ProviderError, WebhookName};
 
 use super::now;
 use crate::store::{Database, StoreError};
-use crate::together::Together;
 
 const LONGEST_URL: usize = 2048;
 
@@ -51,15 +50,12 @@ pub struct Target {
 
 pub struct WebhookBook {
     database: Database,
-    registered: Together<MerchantId, Vec<Registered>>,
 }
 
 impl WebhookBook {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define("DEFINE TABLE IF NOT EXISTS webhooks SCHEMALESS").await?;
-        let from = database.clone();
-        let registered = move |merchants: &[MerchantId]| registered(from.clone(), merchants.to_vec());
-        Ok(Self { registered: Together::start(registered), database })
+        Ok(Self { database })
     }
 
     /// Creates or replaces a webhook. The secret and the key are made when it is created, and stay.
@@ -128,11 +124,6 @@ impl WebhookBook {
         Ok(!before.is_empty())
     }
 
-    /// The merchant's webhooks, by name.
-    pub async fn registered(&self, merchant_id: &MerchantId) -> Result<Vec<Registered>, StoreError> {
-        self.registered.run(merchant_id.clone()).await
-    }
-
     pub async fn key(&self, webhook: &WebhookRef) -> Result<Option<String>, StoreError> {
         let statement = "SELECT VALUE key FROM ONLY type::record('webhooks', [$merchant_id, $name])";
         let variables = json!({ "merchant_id": webhook.merchant_id, "name": webhook.name });
@@ -156,17 +147,16 @@ impl WebhookBook {
 }
 
 /// Each merchant's webhooks, by name.
-async fn registered(database: Database, merchants: Vec<MerchantId>) -> Result<Vec<Vec<Registered>>, StoreError> {
-    let mut found: BTreeMap<&MerchantId, Vec<Registered>> = merchants.iter().map(|id| (id, Vec::new())).collect();
+pub async fn registered(
+    database: &Database,
+    merchants: BTreeSet<&MerchantId>,
+) -> Result<BTreeMap<MerchantId, Vec<Registered>>, StoreError> {
     let variables: Map<String, Value> =
-        found.keys().enumerate().map(|(n, id)| (format!("of_{n}"), json!(id))).collect();
+        merchants.iter().enumerate().map(|(n, id)| (format!("of_{n}"), json!(id))).collect();
     let statement = |n| format!("SELECT name, key, events FROM webhooks:[$of_{n}, '']..=[$of_{n}, '~'];");
-    let statements: String = (0..found.len()).map(statement).collect();
+    let statements: String = (0..merchants.len()).map(statement).collect();
     let mut answers = database.run(&statements, &Value::Object(variables)).await?;
-    for (n, webhooks) in found.values_mut().enumerate() {
-        *webhooks = answers.read(n)?;
-    }
-    Ok(merchants.iter().map(|id| found[id].clone()).collect())
+    merchants.into_iter().enumerate().map(|(n, id)| Ok((id.clone(), answers.read(n)?))).collect()
 }
 
 /// Whether a message can go there. What is worth telling the caller in detail is told at the edge.

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde_json::Value;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{ConnectOptions, Connection, PgConnection, Row, SqlSafeStr};
 use tokio::time::timeout;
 use workflows::payment::{AuditQuery, Audited, LedgerEntry, Payment};
 use workflows::provider::Listing;
@@ -18,7 +18,12 @@ use workflows::{MerchantId, OrderId, PaymentId, ProviderError};
 
 use super::book::{Attempts, Book, Opening, Standing, State, audited, now};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("src/payment/migrations");
+/// The schema's history, by version: nothing that a database may have is ever changed here. Not by `sqlx::migrate!`, whose crate
+/// of macros would have all of sqlx built twice.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "ledger", include_str!("migrations/0001_ledger.sql")),
+    (2, "by merchant", include_str!("migrations/0002_by_merchant.sql")),
+];
 
 const MAX_CONNECTIONS: u32 = 10;
 /// How long a call waits for a connection, a new one included.
@@ -78,7 +83,7 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), PostgresError> {
     }
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
     let migrated = async {
-        let migrated = MIGRATIONS.run(&pool).await;
+        let migrated = migrator().run(&pool).await;
         pool.close().await;
         migrated
     };
@@ -87,6 +92,13 @@ async fn migrate(options: &PgConnectOptions) -> Result<(), PostgresError> {
         Ok(Err(cause)) => Err(PostgresError::Schema { place, cause }),
         Err(_) => Err(PostgresError::Silent { place }),
     }
+}
+
+fn migrator() -> Migrator {
+    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.into_iter().map(migration).collect())
 }
 
 impl Postgres {

@@ -1,7 +1,7 @@
 //! Stock, built in: products, and one hold for each order. A hold's state says what an order took, so that every
 //! call can be repeated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::provider::{OrderRef, Undo};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
-use workflows::{Context, OrderId, ProviderError, Sku};
+use workflows::{Context, MerchantId, OrderId, ProviderError, Sku};
 
 use crate::Modes;
 use crate::store::{Database, StoreError};
@@ -191,6 +191,8 @@ impl Script {
 pub struct BuiltIn {
     database: Database,
     moves: Together<Move, Option<HoldState>>,
+    /// Reads products by their SKUs.
+    found: Together<ProductQuery, Vec<Product>>,
     modes: Arc<Modes>,
 }
 
@@ -202,7 +204,12 @@ impl BuiltIn {
             let (to, script) = (to.clone(), Script::of(moves));
             async move { script.run(&to).await }
         };
-        Ok(Self { moves: Together::start(make), database, modes })
+        let from = database.clone();
+        let find = move |queries: &[ProductQuery]| {
+            let (from, queries) = (from.clone(), queries.to_vec());
+            async move { find(&from, &queries).await }
+        };
+        Ok(Self { moves: Together::start(make), found: Together::start(find), database, modes })
     }
 
     async fn hold(&self, order_id: &OrderId) -> Result<Option<Hold>, StoreError> {
@@ -290,16 +297,25 @@ impl Stock for BuiltIn {
 
     async fn products(&self, query: &ProductQuery) -> Result<Vec<Product>, ProviderError> {
         self.modes.pass(Context::Stock).await?;
-        let ProductQuery { merchant_id, skus } = query;
-        let ids: Vec<Value> = skus.iter().map(|sku| json!([merchant_id, sku])).collect();
-        let statement = if skus.is_empty() {
-            "SELECT * FROM products:[$merchant, NONE]..[$merchant, []] ORDER BY sku"
-        } else {
-            "SELECT * FROM $ids.map(|$id| type::record('products', $id)) ORDER BY sku"
-        };
-        let variables = json!({ "merchant": merchant_id, "ids": ids });
-        Ok(self.database.run(statement, &variables).await?.read(0)?)
+        if !query.skus.is_empty() {
+            return Ok(self.found.run(query.clone()).await?);
+        }
+        let statement = "SELECT * FROM products:[$merchant, NONE]..[$merchant, []] ORDER BY sku";
+        Ok(self.database.run(statement, &json!({ "merchant": query.merchant_id })).await?.read(0)?)
     }
+}
+
+/// What each query is for, by SKU.
+async fn find(database: &Database, queries: &[ProductQuery]) -> Result<Vec<Vec<Product>>, StoreError> {
+    let ids: BTreeSet<(&MerchantId, &Sku)> =
+        queries.iter().flat_map(|query| query.skus.iter().map(|sku| (&query.merchant_id, sku))).collect();
+    let statement = "SELECT * FROM $ids.map(|$id| type::record('products', $id)) ORDER BY sku";
+    let found: Vec<Product> = database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
+    let is_named = |query: &ProductQuery, product: &Product| {
+        product.merchant_id == query.merchant_id && query.skus.contains(&product.sku)
+    };
+    let answer = |query| found.iter().filter(|product| is_named(query, product)).cloned().collect();
+    Ok(queries.iter().map(answer).collect())
 }
 
 /// Reads what `RESERVE` throws: the SKU that is short, and how much of it there is.

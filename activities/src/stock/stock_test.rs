@@ -169,6 +169,23 @@ async fn products_are_found_by_merchant_and_sku_and_keep_what_is_held() {
     let named = ["soy", "nope"].map(|sku| sku.parse().expect("valid"));
     let found = stock.products(&ProductQuery { merchant_id: shop(), skus: named.to_vec() }).await;
     assert_eq!(found.expect("lists"), [product("soy", Some(10))]);
+    // What is asked at the same time is read together.
+    let find = async |merchant_id: MerchantId, skus: [&str; 2]| {
+        let skus = skus.map(|sku| sku.parse().expect("valid")).to_vec();
+        stock.products(&ProductQuery { merchant_id, skus }).await.expect("lists")
+    };
+    for _ in 0..10 {
+        let (ours, theirs, nobodys, same) = tokio::join!(
+            find(shop(), ["soy", "chili"]),
+            find(other.merchant_id.clone(), ["soy", "chili"]),
+            find(shop(), ["nope", "no"]),
+            find(shop(), ["soy", "soy"]),
+        );
+        assert_eq!(ours, [product("chili", Some(10)), product("soy", Some(10))]);
+        assert_eq!(theirs, [other.clone()]);
+        assert_eq!(nobodys, []);
+        assert_eq!(same, [product("soy", Some(10))]);
+    }
     assert_eq!(stock.products(&all(other.merchant_id.clone())).await.expect("lists"), [other]);
 
     stock.reserve(&reservation(&OrderId::from_bits(1), &[("chili", 4)])).await.expect("holds");

@@ -25,10 +25,11 @@ const SICK_AFTER: u32 = 3;
 /// How long the store stands still, and how long it is gone.
 const PAUSED_FOR: Duration = Duration::from_secs(8);
 const GONE_FOR: Duration = Duration::from_secs(3);
-/// How many customers place orders then, at most how often, while fewer attempts than that wait for a place; and how much two
-/// workers have to be faster than one.
+/// How many customers place orders then, at most how often and how many at once, while fewer attempts than that wait for a place;
+/// and how much two workers have to be faster than one.
 const CUSTOMERS: usize = 24;
-const WANTED_EVERY: Duration = Duration::from_millis(75);
+const WANTED_EVERY: Duration = Duration::from_millis(150);
+const WANTED_AT_ONCE: usize = 2;
 const FEW: f64 = 20.0;
 const FASTER: f64 = 1.7;
 /// How many orders couriers bring at a time.
@@ -406,13 +407,13 @@ async fn throughput(
     all.into_iter().flat_map(|(placed, _)| placed).collect()
 }
 
-/// Wants one more order whenever few attempts wait for a place.
+/// Wants more orders whenever few attempts wait for a place.
 async fn ask_for_more(system: &Apart, wanted: &Semaphore) -> ! {
     let mut often = interval(WANTED_EVERY);
     loop {
         often.tick().await;
         if waiting(system).await.iter().sum::<f64>() < FEW && wanted.available_permits() == 0 {
-            wanted.add_permits(1);
+            wanted.add_permits(WANTED_AT_ONCE);
         }
     }
 }
@@ -447,11 +448,12 @@ async fn pace(system: &Apart, shop: &Shop<'_>, time: Duration, seen: &mut Seen, 
     let seconds = began.elapsed().as_secs_f64();
     seen.note(format!(
         "{who}: {:.1} attempts a second at what providers do, {:.1} orders a second got to the courier; {:?} attempts wait \
-         for a place; processors busy {:.0} %",
+         for a place; processors busy {:.0} %, {:.0} % with what the host does beside this machine",
         steps / seconds,
         orders / seconds,
         waiting(system).await,
         busy.percent(),
+        busy.stolen_percent(),
     ));
     steps / seconds
 }
@@ -465,30 +467,49 @@ async fn done_by_providers(system: &Apart, number: usize) -> f64 {
 /// How busy this machine's processors are, with what does not make way for others (as builds do). Where the system does not
 /// tell, not at all.
 struct Busy {
-    began: (f64, f64),
+    began: Times,
+}
+
+/// In ticks of all processors.
+#[derive(Clone, Copy, Default)]
+struct Times {
+    busy: f64,
+    /// Of that, what the host of a virtual machine did instead.
+    stolen: f64,
+    all: f64,
 }
 
 impl Busy {
     fn begin() -> Self {
-        Self { began: Self::times() }
+        Self { began: Times::now() }
     }
 
     /// Of a hundred, since it began.
     fn percent(&self) -> f64 {
-        let ((busy, all), (busy_before, all_before)) = (Self::times(), self.began);
-        if all > all_before { 100.0 * (busy - busy_before) / (all - all_before) } else { 0.0 }
+        self.share(|times| times.busy)
     }
 
-    /// Busy, and altogether: user, nice, system, idle, waiting, …
-    fn times() -> (f64, f64) {
+    /// How much of a hundred the host took for others.
+    fn stolen_percent(&self) -> f64 {
+        self.share(|times| times.stolen)
+    }
+
+    fn share(&self, of: impl Fn(Times) -> f64) -> f64 {
+        let now = Times::now();
+        let all = now.all - self.began.all;
+        if all > 0.0 { 100.0 * (of(now) - of(self.began)) / all } else { 0.0 }
+    }
+}
+
+impl Times {
+    fn now() -> Self {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let first = stat.lines().next().unwrap_or_default();
-        let times: Vec<f64> = first.split_whitespace().skip(1).filter_map(|time| time.parse().ok()).collect();
-        let all: f64 = times.iter().take(8).sum();
-        (
-            all - times.iter().enumerate().filter(|(at, _)| matches!(at, 1 | 3 | 4)).map(|(_, time)| time).sum::<f64>(),
-            all,
-        )
+        let mut times = first.split_whitespace().skip(1).map_while(|time| time.parse::<f64>().ok());
+        let mut next = || times.next().unwrap_or_default();
+        let [user, nice, system, idle, waiting, irq, softirq, stolen] = std::array::from_fn(|_| next());
+        let busy = user + system + irq + softirq + stolen;
+        Self { busy, stolen, all: busy + nice + idle + waiting }
     }
 }
 
