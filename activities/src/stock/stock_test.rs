@@ -182,7 +182,7 @@ async fn products_are_found_by_merchant_and_sku_and_keep_what_is_held() {
             find(shop(), ["soy", "soy"]),
         );
         assert_eq!(ours, [product("chili", Some(10)), product("soy", Some(10))]);
-        assert_eq!(theirs, [other.clone()]);
+        assert_eq!(theirs, std::slice::from_ref(&other));
         assert_eq!(nobodys, []);
         assert_eq!(same, [product("soy", Some(10))]);
     }
