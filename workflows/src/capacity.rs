@@ -40,11 +40,6 @@ impl Capacity {
         Some(places.acquire().await.expect("nobody closes it"))
     }
 
-    /// Whether an attempt at `step` could be made at this moment.
-    pub(crate) fn has_place(&self, step: Step) -> bool {
-        self.places(step).is_none_or(|places| places.available_permits() > 0)
-    }
-
     fn places(&self, step: Step) -> Option<&Semaphore> {
         let index = match step.context() {
             _ if step == Step::NotificationDeliver => return None,

@@ -35,24 +35,45 @@ pub(crate) async fn attempt<T>(
     timeout: Duration,
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Failed> {
-    let span = info_span!("step", "otel.name" = step.name(), step = step.name(), "otel.status_code" = Empty);
-    measured(capacity, step, timeout, work).instrument(span).await
+    let placed = async {
+        // A step that gives up is given up by the engine, between two attempts: so it must not wait for its first one for ever.
+        let _place = if step.may_give_up() {
+            let place = tokio::time::timeout(timeout, capacity.place(step)).await;
+            place.map_err(|_| again(format!("the worker had no place for it within {} ms", timeout.as_millis())))?
+        } else {
+            capacity.place(step).await
+        };
+        measured(step, timeout, work).await
+    };
+    placed.instrument(span(step)).await
 }
 
-async fn measured<T>(
+/// One attempt, where there is a place for it within so much time, and bounded by as much from then on; `None` where there is
+/// no place.
+pub(crate) async fn attempt_soon<T>(
     capacity: &Capacity,
+    step: Step,
+    patience: Duration,
+    work: impl Future<Output = Result<T, ProviderError>>,
+) -> Option<Result<T, Failed>> {
+    let _place = tokio::time::timeout(patience, capacity.place(step)).await.ok()?;
+    Some(measured(step, patience, work).instrument(span(step)).await)
+}
+
+fn span(step: Step) -> Span {
+    info_span!("step", "otel.name" = step.name(), step = step.name(), "otel.status_code" = Empty)
+}
+
+fn again(why: String) -> Failed {
+    Failed { why, terminal: false }
+}
+
+/// In the current span.
+async fn measured<T>(
     step: Step,
     timeout: Duration,
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, Failed> {
-    let again = |why| Failed { why, terminal: false };
-    // A step that gives up is given up by the engine, between two attempts: so it must not wait for its first one for ever.
-    let _place = if step.may_give_up() {
-        let place = tokio::time::timeout(timeout, capacity.place(step)).await;
-        place.map_err(|_| again(format!("the worker had no place for it within {} ms", timeout.as_millis())))?
-    } else {
-        capacity.place(step).await
-    };
     let measured = InFlight::begin(step);
     let (ended, outcome) = match tokio::time::timeout(timeout, AssertUnwindSafe(work).catch_unwind()).await {
         Err(_) => (Ended::TimedOut, Err(again(format!("no answer within {} ms", timeout.as_millis())))),
@@ -130,6 +151,19 @@ mod tests {
             () = others => {}
             _ = slow => panic!("others waited"),
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_soon_or_not_at_all_waits_for_a_place_no_longer_than_it_is_told() {
+        let (capacity, step) = (Capacity::new(1), Step::NotificationSend);
+        let before = async || attempt(&capacity, step, 10 * LONG, long()).await;
+        let soon = async |patience| attempt_soon(&capacity, step, patience, async { Ok(()) }).await;
+        let (_, in_vain) = tokio::join!(before(), soon(SHORT));
+        assert!(in_vain.is_none());
+        let (_, in_time) = tokio::join!(before(), soon(10 * LONG));
+        assert!(in_time.is_some_and(|outcome| outcome.is_ok()));
+        let outcome = attempt_soon(&capacity, step, SHORT, long()).await;
+        assert_eq!(outcome.and_then(Result::err).map(|failed| failed.why).as_deref(), Some("no answer within 50 ms"));
     }
 
     #[tokio::test]

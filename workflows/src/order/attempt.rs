@@ -101,15 +101,8 @@ impl<'a> Attempt<'a> {
         if !rules::is_made_known(before, &after) {
             return None;
         }
-        let step = Step::NotificationSend;
-        if !self.capacity.has_place(step) {
-            return None;
-        }
         let notice = news.take(&after)?;
-        let sent = self.ports.notifications.send(&notice);
-        let timeout = step.default_policy().attempt_timeout();
-        let asked = durable::attempt(self.capacity, step, timeout, sent);
-        telling.tell(|| self.ports.orders.now(), asked).await
+        telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
     }
 
     async fn act(&self) -> Result<Heard, ProviderError> {

@@ -1,20 +1,20 @@
 //! Making known what has become true of an order right after it is recorded, so that the engine need not keep what is done
-//! anyway. That is never in the order's way: what does not go at once is left to the order's queue of notifications, which
-//! keeps trying, and for a while nothing is tried here.
+//! anyway. That is never in the order's way for long: what does not go soon is left to the order's queue of notifications, which
+//! keeps trying, and where notifications failed nothing is tried here for a while. Where a worker is at its bound, waiting for a
+//! place for a moment costs less than an invocation of the queue, which would wait for the same place.
 
 use std::sync::Mutex;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::timeout;
 use tracing::debug;
 
-use crate::durable::Failed;
+use crate::{Capacity, ProviderError, Step, durable};
 
 /// How the orders of one worker make themselves known.
 #[derive(Debug)]
 pub struct Telling {
-    /// How long an order waits for it at most.
+    /// How long an order waits for a place at most, and then for the answer.
     patience: Duration,
     /// How long it is not tried after it has failed.
     left_alone: TimeDelta,
@@ -28,23 +28,24 @@ impl Default for Telling {
 }
 
 impl Telling {
-    /// The answer to what is asked of notifications; `None` where it does not come at once. It may be known all the same,
+    /// The answer to what is asked of notifications; `None` where it does not come soon. It may be known all the same,
     /// and is not made known twice. `now` tells the time.
     pub(super) async fn tell<T>(
         &self,
+        capacity: &Capacity,
         now: impl Fn() -> DateTime<Utc>,
-        asked: impl Future<Output = Result<T, Failed>>,
+        asked: impl Future<Output = Result<T, ProviderError>>,
     ) -> Option<T> {
         let failed = *self.failed.lock().expect("no panic");
         if failed.is_some_and(|failed| now() < failed + self.left_alone) {
             return None;
         }
-        let why = match timeout(self.patience, asked).await {
-            Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(failed)) => failed.why,
-            Err(_) => format!("not done within {} ms", self.patience.as_millis()),
+        // That others are before it says nothing about notifications.
+        let failed = match durable::attempt_soon(capacity, Step::NotificationSend, self.patience, asked).await? {
+            Ok(answer) => return Some(answer),
+            Err(failed) => failed,
         };
-        debug!(why, "left to the queues of notifications");
+        debug!(why = failed.why, "left to the queues of notifications");
         *self.failed.lock().expect("no panic") = Some(now());
         None
     }
@@ -57,15 +58,19 @@ mod tests {
     #[tokio::test]
     async fn what_does_not_come_at_once_is_not_waited_for_and_left_alone_for_a_while() {
         let at = |seconds| move || DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
-        let answer = async || Ok::<_, Failed>(1);
+        let (capacity, answer) = (Capacity::new(1), async || Ok::<_, ProviderError>(1));
         let telling = Telling { patience: Duration::from_millis(10), ..Telling::default() };
-        assert_eq!(telling.tell(at(0), answer()).await, Some(1));
-        assert_eq!(telling.tell(at(1), std::future::pending::<Result<u8, _>>()).await, None);
-        assert_eq!(telling.tell(at(10), answer()).await, None);
-        assert_eq!(telling.tell(at(11), answer()).await, Some(1));
-        let failed = Failed { why: "it is down".to_owned(), terminal: false };
-        assert_eq!(telling.tell(at(12), async { Err::<u8, _>(failed) }).await, None);
-        assert_eq!(telling.tell(at(21), answer()).await, None);
-        assert_eq!(telling.tell(at(22), answer()).await, Some(1));
+        assert_eq!(telling.tell(&capacity, at(0), answer()).await, Some(1));
+        assert_eq!(telling.tell(&capacity, at(1), std::future::pending::<Result<u8, _>>()).await, None);
+        assert_eq!(telling.tell(&capacity, at(10), answer()).await, None);
+        assert_eq!(telling.tell(&capacity, at(11), answer()).await, Some(1));
+        let down = ProviderError::unavailable("it is down");
+        assert_eq!(telling.tell(&capacity, at(12), async { Err::<u8, _>(down) }).await, None);
+        assert_eq!(telling.tell(&capacity, at(21), answer()).await, None);
+        assert_eq!(telling.tell(&capacity, at(22), answer()).await, Some(1));
+        let place = capacity.place(Step::NotificationSend).await;
+        assert_eq!(telling.tell(&capacity, at(23), answer()).await, None);
+        drop(place);
+        assert_eq!(telling.tell(&capacity, at(23), answer()).await, Some(1));
     }
 }

@@ -25,12 +25,12 @@ const SICK_AFTER: u32 = 3;
 /// How long the store stands still, and how long it is gone.
 const PAUSED_FOR: Duration = Duration::from_secs(8);
 const GONE_FOR: Duration = Duration::from_secs(3);
-/// How many customers place orders then, at most how often and how many at once, while fewer attempts than that wait for a place;
-/// and how much two workers have to be faster than one.
+/// How many customers place orders then, at most how often and how many at once, while fewer attempts than that wait for a place
+/// at each worker; and how much two workers have to be faster than one.
 const CUSTOMERS: usize = 24;
 const WANTED_EVERY: Duration = Duration::from_millis(150);
 const WANTED_AT_ONCE: usize = 2;
-const FEW: f64 = 20.0;
+const FEW: f64 = 8.0;
 const FASTER: f64 = 1.7;
 /// How many orders couriers bring at a time.
 const COURIERS: usize = 8;
@@ -412,7 +412,9 @@ async fn ask_for_more(system: &Apart, wanted: &Semaphore) -> ! {
     let mut often = interval(WANTED_EVERY);
     loop {
         often.tick().await;
-        if waiting(system).await.iter().sum::<f64>() < FEW && wanted.available_permits() == 0 {
+        let waiting = waiting(system).await;
+        let few = FEW * f64::from(u32::try_from(waiting.len()).expect("a handful"));
+        if waiting.iter().sum::<f64>() < few && wanted.available_permits() == 0 {
             wanted.add_permits(WANTED_AT_ONCE);
         }
     }
@@ -471,7 +473,7 @@ struct Busy {
 }
 
 /// In ticks of all processors.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Times {
     busy: f64,
     /// Of that, what the host of a virtual machine did instead.
