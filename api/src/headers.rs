@@ -44,7 +44,8 @@ impl Value for Prefer {
             let (name, value) = preference.split(';').next()?.split_once('=')?;
             name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().trim_matches('"'))
         });
-        let seconds = wait.and_then(|wait| wait.parse().ok()).filter(|seconds| *seconds <= LONGEST_WAIT_SECONDS);
+        let seconds = wait.and_then(|wait| wait.parse::<u64>().ok());
+        let seconds = seconds.map(|seconds| u8::try_from(seconds).unwrap_or(u8::MAX).min(LONGEST_WAIT_SECONDS));
         Some(Self { wait_seconds: seconds })
     }
 }
@@ -155,7 +156,8 @@ mod tests {
             ("respond-async, wait = 0", Some("wait=0")),
             ("Wait=60; x=y", Some("wait=60")),
             ("wait=\"7\"", Some("wait=7")),
-            ("wait=61", None),
+            ("wait=61", Some("wait=60")),
+            ("wait=86400", Some("wait=60")),
             ("wait=-1", None),
             ("wait=soon", None),
             ("wait", None),

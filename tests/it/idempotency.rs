@@ -17,10 +17,10 @@ fn key() -> String {
 }
 
 #[tokio::test]
-async fn fifty_at_once_are_one_order() {
+async fn a_hundred_at_once_are_one_order() {
     let shop = Shop::open(shared().await).await;
     let (key, body) = (key(), shop.request("tok_ok", 1));
-    let answers = futures::future::join_all((0..50).map(|_| place(&shop, &key, &body))).await;
+    let answers = futures::future::join_all((0..100).map(|_| place(&shop, &key, &body))).await;
     let distinct: BTreeSet<String> = answers
         .iter()
         .map(|answer| {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::measures::Waiting;
+use crate::measures::{self, Waiting};
 use crate::{Context, Step};
 
 /// Beside the contexts: orders themselves, and again each context for steps that a customer waits for.
@@ -29,6 +29,7 @@ impl Capacity {
     #[must_use]
     pub fn new(at_once: u32) -> Self {
         let places = |at_once| usize::try_from(at_once).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        measures::worker_is_there();
         let of_kind = |kind| if kind == ORDERS { at_once.max(Self::DEFAULT) } else { at_once };
         Self(Arc::new(array::from_fn(|kind| Semaphore::new(places(of_kind(kind))))))
     }

@@ -34,6 +34,13 @@ pub fn describe() {
     describe_counter!(WEBHOOKS, "Attempts to call merchants' webhooks, by how they ended: delivered, failed.");
 }
 
+/// A worker is there, also before it has anything to do: what watches it finds it.
+pub(crate) fn worker_is_there() {
+    for gauge in [IN_FLIGHT, WAITING] {
+        gauge!(gauge).increment(0.0);
+    }
+}
+
 /// An order has left a gate.
 pub fn left_gate(gate: Gate, waited: Duration) {
     histogram!(WAITS, "gate" => gate.as_str()).record(waited);

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::time::Duration;
 use workflows::notification::{MessageSummary, Secret, WEBHOOKS_PER_MERCHANT};
 use workflows::sandbox::{Mode, Sandbox};
-use workflows::{Currency, Money, Status, WebhookName};
+use workflows::{Currency, MerchantId, Money, Status, WebhookName};
 
 const SCHEDULE: [Duration; 2] = [Duration::from_secs(5), Duration::from_mins(5)];
 
@@ -207,6 +207,28 @@ async fn webhooks_are_told_of_the_events_that_they_name_or_of_every_change() {
     let sent: Vec<_> = sent.iter().map(|id| id.as_str().split_once('_').expect("a prefix").1).collect();
     let id = |rest: &str| format!("{:032x}_{rest}", 1);
     assert_eq!(sent, [id("1.webhook-till"), id("2.webhook-books"), id("3.webhook-books"), id("3.webhook-till")]);
+}
+
+/// What comes at the same time is recorded together.
+#[tokio::test]
+async fn merchants_whose_orders_go_on_at_the_same_time_hear_of_their_own() {
+    let notifications = notifications().await;
+    let merchants: [MerchantId; 2] = ["pizza", "sauce-shop"].map(|merchant| merchant.parse().expect("valid"));
+    for (merchant, name) in merchants.iter().zip(["till", "erp"]) {
+        let webhook = webhook(name, "http://127.0.0.1:9/", &["order_paid"]);
+        put(&notifications, &WebhookPut { merchant_id: merchant.clone(), ..webhook }).await;
+    }
+    let notices = merchants.iter().cycle().zip(1..=40).map(|(merchant, n)| {
+        let notice = Notice { merchant_id: merchant.clone(), ..notice(order(n)) };
+        let notifications = &notifications;
+        async move { (n, notifications.send(&notice).await.expect("records")) }
+    });
+    for (n, messages) in futures::future::join_all(notices).await {
+        let expected = order(n)
+            .notification(3)
+            .message(&Channel::Webhook(if n % 2 == 1 { "till" } else { "erp" }.parse().expect("valid")));
+        assert_eq!(messages, [expected]);
+    }
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jsonwebtoken::jwk::{Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use reqwest::Client;
 use tokio::sync::{Mutex, RwLock};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -31,7 +32,11 @@ pub enum InvalidJwks {
     Client(#[from] reqwest::Error),
 }
 
-pub(super) struct Jwks {
+/// Clones share the keys.
+#[derive(Clone)]
+pub(super) struct Jwks(Arc<Inner>);
+
+struct Inner {
     url: String,
     client: Client,
     kept: RwLock<Kept>,
@@ -53,6 +58,8 @@ enum FetchError {
     TooLong,
     #[error("not a set of keys: {0}")]
     Malformed(#[from] serde_json::Error),
+    #[error("no key in it can be used")]
+    Empty,
 }
 
 impl Jwks {
@@ -66,19 +73,24 @@ impl Jwks {
             return Err(InvalidJwks::Symmetric(*algorithm));
         }
         let client = Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { url: url.to_owned(), client, kept: RwLock::default(), tried: Mutex::default() })
+        let (kept, tried) = (RwLock::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { url: url.to_owned(), client, kept, tried })))
     }
 
     /// The key of that name for `algorithm`; `None` where none such is published. A token that names no key has the only
-    /// one that there is.
+    /// one that there is. Nobody who has a key that is kept waits for newer ones.
     pub(super) async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Option<DecodingKey>, Problem> {
-        let kept = self.kept.read().await.clone();
-        let fresh = kept.fetched.is_some_and(|fetched| fetched.elapsed() < FRESH_FOR);
-        if fresh && let Some(key) = chosen(&kept.keys, kid, algorithm) {
+        let kept = self.0.kept.read().await.clone();
+        if let Some(key) = chosen(&kept.keys, kid, algorithm) {
+            let fresh = kept.fetched.is_some_and(|fetched| fetched.elapsed() < FRESH_FOR);
+            // One at a time.
+            if !fresh && self.0.tried.try_lock().is_ok_and(|tried| is_due(*tried)) {
+                self.fetch();
+            }
             return Ok(Some(key));
         }
-        self.fetch().await;
-        let kept = self.kept.read().await.clone();
+        let _ = self.fetch().await;
+        let kept = self.0.kept.read().await.clone();
         if kept.fetched.is_none() {
             // Nobody can be known, which is no reason to call anybody a stranger.
             return Err(Problem::try_again_later());
@@ -86,10 +98,22 @@ impl Jwks {
         Ok(chosen(&kept.keys, kid, algorithm))
     }
 
+    /// In a task of its own: whoever asks, and goes away, ends no fetch, which would be begun again too soon.
+    fn fetch(&self) -> JoinHandle<()> {
+        let inner = self.0.clone();
+        tokio::spawn(async move { inner.fetch().await })
+    }
+}
+
+fn is_due(tried: Option<Instant>) -> bool {
+    tried.is_none_or(|tried| tried.elapsed() >= FETCH_EVERY)
+}
+
+impl Inner {
     /// Fetches the keys, unless that was tried just now. Where it fails, the old ones are good still.
     async fn fetch(&self) {
         let mut tried = self.tried.lock().await;
-        if tried.is_some_and(|tried| tried.elapsed() < FETCH_EVERY) {
+        if !is_due(*tried) {
             return;
         }
         match self.fetched().await {
@@ -112,7 +136,8 @@ impl Jwks {
         let set: serde_json::Value = serde_json::from_slice(&text)?;
         let keys = set["keys"].as_array().cloned().unwrap_or_default();
         let keys: Vec<Jwk> = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
-        Ok(JwkSet { keys }.keys)
+        // Nobody could be known by it, and whoever publishes it is not well.
+        if keys.is_empty() { Err(FetchError::Empty) } else { Ok(keys) }
     }
 }
 

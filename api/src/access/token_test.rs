@@ -209,6 +209,38 @@ async fn published_keys_are_fetched_and_rotated() {
 }
 
 #[tokio::test]
+async fn a_provider_that_publishes_nothing_any_more_locks_nobody_out() {
+    let provider = Provider::start().await;
+    provider.publish(&[("one", EC_KEY)]);
+    let access = provider.access();
+    becomes_good(&access, &signed_by(Some("one"), EC_KEY)).await;
+    provider.publish(&[]);
+    let (asked, until) = (provider.asked(), Instant::now() + Duration::from_secs(20));
+    while provider.asked() == asked {
+        assert!(Instant::now() < until, "an unknown key is asked for");
+        assert!(read(&access, &signed_by(Some("two"), OTHER_EC_KEY)).await.is_err());
+    }
+    assert!(read(&access, &signed_by(Some("one"), EC_KEY)).await.is_ok());
+}
+
+#[tokio::test]
+async fn whoever_goes_away_does_not_have_keys_fetched_more_often() {
+    let provider = Provider::start().await;
+    provider.publish(&[("one", EC_KEY)]);
+    let access = provider.access();
+    becomes_good(&access, &signed_by(Some("one"), EC_KEY)).await;
+    let (asked, begun) = (provider.asked(), Instant::now());
+    for _ in 0..200 {
+        let token = signed_by(Some("two"), OTHER_EC_KEY);
+        let _ = tokio::time::timeout(Duration::from_micros(300), read(&access, &token)).await;
+    }
+    // What was begun last may not have come there yet.
+    assert!(read(&access, &signed_by(Some("two"), OTHER_EC_KEY)).await.is_err());
+    let windows = begun.elapsed().as_millis() / super::super::jwks::FETCH_EVERY.as_millis();
+    assert!(u128::from(provider.asked() - asked) <= windows + 1);
+}
+
+#[tokio::test]
 async fn a_published_key_is_no_shared_secret() {
     let provider = Provider::start().await;
     provider.publish(&[("one", EC_KEY)]);

@@ -322,14 +322,14 @@ impl EventJson {
             kind: EventType::from(&event.fact),
             at: Checked(event.at),
             step: Checked(event.step),
-            data: Checked(Data::of(&event.fact)),
+            data: Checked(Data::of(&event.fact, reader)),
             order_id: Checked(event.order_id),
         }
     }
 }
 
 impl Data {
-    fn of(fact: &Fact) -> Self {
+    fn of(fact: &Fact, reader: Role) -> Self {
         let mut data = match serde_json::to_value(fact) {
             Ok(Json::Object(mut fact)) => match fact.remove("data") {
                 Some(Json::Object(data)) => data,
@@ -339,6 +339,9 @@ impl Data {
         };
         // How a repeated request is known again is nobody's business.
         data.remove("request_digest");
+        if !is_told_who(reader) {
+            data.remove("customer_id");
+        }
         Self(data)
     }
 }

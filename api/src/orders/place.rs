@@ -156,7 +156,7 @@ impl PlaceOrders {
         /// of 503 send it again with the same key.
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<Checked<IdempotencyKey>>>,
-        /// `wait=N` (RFC 7240): answer 202 if it is not decided within N seconds, 0 to 60; 10 unless said otherwise.
+        /// `wait=N` (RFC 7240): answer 202 if it is not decided within N seconds, at most 60; 10 unless said otherwise.
         #[oai(name = "Prefer")]
         prefer: Header<Option<Checked<Prefer>>>,
         /// The language of `status_label`: `ko` or `en`.

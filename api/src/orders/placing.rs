@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span, error, info, warn};
 use uuid::Uuid;
@@ -24,7 +23,7 @@ use crate::access::Caller;
 use crate::ask::{Unanswered, ask_within};
 use crate::engine::{Engine, EngineError};
 use crate::kind::Kind;
-use crate::pressure::Pressure;
+use crate::pressure::{Asked, Place, Pressure};
 use crate::problem::{Members, Problem};
 use crate::value::Checked;
 
@@ -56,6 +55,13 @@ pub(crate) enum Placed {
     },
 }
 
+/// A new order that there is room for.
+struct Admitted {
+    place: Place,
+    /// Its card payment, if it has one.
+    asked: Option<Asked>,
+}
+
 impl Placing {
     /// Keeps to `wait`, but for a moment: whatever hangs, it answers shortly after.
     pub(crate) async fn place(
@@ -67,12 +73,12 @@ impl Placing {
     ) -> Result<Placed, Problem> {
         let until = Instant::now() + wait;
         let card_token = request.payment.card_token()?;
-        let place = self.pressure.placement()?;
-        let asked = card_token.is_some().then(|| self.pressure.breaker.admit()).transpose()?;
         let text = canonical(request);
         let (id, mut known) = self.claim(caller, key, &text, until).await?;
         Span::current().record("order_id", id.as_str());
         let submitted = known.is_none();
+        // What came before is answered as it was, whatever there is no room for now.
+        let admitted = if submitted { Some(self.admit(&id, card_token.is_some())?) } else { None };
         // Before anything can become true of it.
         let heard = needed(until, "orders.last_position", self.feed.listen_to(&id)).await?;
         if submitted {
@@ -89,7 +95,10 @@ impl Placing {
                         _ if known.is_some() => {}
                         Some(_) => return Err(perhaps_placed()),
                         None => {
-                            tokio::spawn(go_on(self.engine.clone(), id.clone(), order, place).in_current_span());
+                            tokio::spawn(
+                                go_on(self.engine.clone(), id.clone(), order, admitted.map(|admitted| admitted.place))
+                                    .in_current_span(),
+                            );
                             return Ok(Placed::Undecided { id, order: None });
                         }
                     }
@@ -98,18 +107,16 @@ impl Placing {
         }
         let mut order = None;
         if known.is_none_or(|order| !order.decided) {
-            // What was asked for by another request is that one's to tell the breaker about.
-            let asked = asked.filter(|_| submitted);
-            let watch = Watch {
-                orders: self.orders.clone(),
-                id: id.clone(),
-                heard,
-                is_new: submitted,
-                until,
-                _place: place,
-                asked,
+            let is_new = admitted.is_some();
+            let (place, asked) = admitted.map_or((None, None), |Admitted { place, asked }| (Some(place), asked));
+            let watch =
+                Watch { orders: self.orders.clone(), id: id.clone(), heard, is_new, until, _place: place, asked };
+            // Whoever asks for what came before only looks on: it is watched by whom it was new to.
+            order = if is_new {
+                timeout_at(until, tokio::spawn(watch.run())).await.ok().and_then(Result::ok).flatten()
+            } else {
+                timeout_at(until, watch.run()).await.ok().flatten()
             };
-            order = timeout_at(until, tokio::spawn(watch.run())).await.ok().and_then(Result::ok).flatten();
         }
         if order.is_none() {
             order = self.look_for(&id, until).await;
@@ -122,6 +129,13 @@ impl Placing {
             Some(order) if order.decided => stands(order),
             order => Ok(Placed::Undecided { id, order: order.map(Box::new) }),
         }
+    }
+
+    /// Lets a new order in, if there is room for it.
+    fn admit(&self, id: &OrderId, by_card: bool) -> Result<Admitted, Problem> {
+        let place = self.pressure.placement(id)?;
+        let asked = by_card.then(|| self.pressure.breaker.admit()).transpose()?;
+        Ok(Admitted { place, asked })
     }
 
     /// The id that the key leads to, and what is known of it if a request with the same key and body came before. An
@@ -264,7 +278,7 @@ async fn submit(engine: &Engine, id: &OrderId, order: &order::PlaceOrder, until:
 }
 
 /// Goes on with an order whose caller was told where it will be, and keeps its place.
-async fn go_on(engine: Engine, id: OrderId, order: order::PlaceOrder, _place: OwnedSemaphorePermit) {
+async fn go_on(engine: Engine, id: OrderId, order: order::PlaceOrder, _place: Option<Place>) {
     match submit(&engine, &id, &order, Instant::now() + GO_ON_FOR).await {
         Ok(()) => info!(order_id = %id, "order handed to the engine after its caller was answered"),
         Err(error) => error!(order_id = %id, %error, "order given up after its caller was answered"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use workflows::lifecycle::StockTake;
 use workflows::order::{Event, Fact, OrderBook, Rejection};
@@ -13,7 +12,7 @@ use workflows::{Context, Order, OrderId};
 
 use super::feed::OfOrder;
 use crate::ask::ask;
-use crate::pressure::{Asked, Outcome};
+use crate::pressure::{Asked, Outcome, Place};
 
 /// More events than an order has when it is decided whether it stands.
 pub(super) const EVENTS_TO_STAND: u32 = 50;
@@ -33,7 +32,8 @@ pub(super) struct Watch {
     pub is_new: bool,
     /// It is watched at least until then.
     pub until: Instant,
-    pub _place: OwnedSemaphorePermit,
+    /// Its place, where it is new.
+    pub _place: Option<Place>,
     /// Its card payment, if it is this request's.
     pub asked: Option<Asked>,
 }

@@ -8,12 +8,14 @@ mod connection;
 mod rate;
 mod shed;
 
+use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use metrics::counter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use workflows::OrderId;
 
 use crate::kind::Kind;
 use crate::metrics::Metrics;
@@ -64,6 +66,9 @@ impl Default for Limits {
     }
 }
 
+/// One in so many open requests may be a stranger's.
+const STRANGERS_SHARE: u32 = 8;
+
 /// What is open in this process, and how much of it may be.
 pub(crate) struct Pressure {
     pub limits: Limits,
@@ -71,9 +76,16 @@ pub(crate) struct Pressure {
     pub breaker: Arc<PaymentBreaker>,
     connections: Arc<Semaphore>,
     requests: Arc<Semaphore>,
+    /// Of these, for pages that nobody known asks for: who may take their time with a body.
+    strangers: Arc<Semaphore>,
     placements: Arc<Semaphore>,
+    /// The places of orders that are being placed, and of some that no longer are.
+    placed: Mutex<HashMap<OrderId, Weak<OwnedSemaphorePermit>>>,
     metrics: Metrics,
 }
+
+/// A place of an order that is being placed, shared by all requests for it, until the last of them drops it.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 impl Pressure {
     pub(crate) fn new(limits: Limits, metrics: Metrics) -> Self {
@@ -83,7 +95,9 @@ impl Pressure {
             breaker: Arc::new(PaymentBreaker::new(limits.breaker, metrics.clone())),
             connections: slots(limits.connections),
             requests: slots(limits.open_requests),
+            strangers: slots((limits.open_requests / STRANGERS_SHARE).max(1)),
             placements: slots(limits.open_placements),
+            placed: Mutex::default(),
             limits,
             metrics,
         }
@@ -96,22 +110,31 @@ impl Pressure {
 
     /// A place for a request, until it is dropped.
     fn request(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.take(&self.requests, "requests").ok_or_else(|| {
-            Problem::new(
-                Kind::TryAgainLater,
-                "Too many requests are open. Nothing was done; repeat it after Retry-After.",
-            )
-        })
+        self.take(&self.requests, "requests").ok_or_else(too_many_requests)
+    }
+
+    /// A place for a page that nobody known asks for, until it is dropped.
+    fn stranger(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.take(&self.strangers, "strangers").ok_or_else(too_many_requests)
     }
 
     /// A place for an order, until it is dropped: when it is decided whether the order stands, also if its caller does
-    /// not wait for that.
-    pub(crate) fn placement(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.take(&self.placements, "placements").ok_or_else(|| {
+    /// not wait for that. However often one order is asked for at the same time, it has one place.
+    pub(crate) fn placement(&self, order_id: &OrderId) -> Result<Place, Problem> {
+        let mut placed = self.placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = placed.get(order_id).and_then(Weak::upgrade) {
+            return Ok(place);
+        }
+        let place = self.take(&self.placements, "placements").map(Arc::new).ok_or_else(|| {
             let detail = "Too many orders are being placed. This one was not, and no money moved: repeat the request \
                           after Retry-After.";
             Problem::new(Kind::TryAgainLater, detail)
-        })
+        })?;
+        if placed.len() >= 2 * self.limits.open_placements as usize {
+            placed.retain(|_, place| place.strong_count() > 0);
+        }
+        placed.insert(order_id.clone(), Arc::downgrade(&place));
+        Ok(place)
     }
 
     fn take(&self, slots: &Arc<Semaphore>, what: &'static str) -> Option<OwnedSemaphorePermit> {
@@ -139,4 +162,8 @@ impl Pressure {
         self.rates.forget_the_idle();
         self.metrics.sum_up();
     }
+}
+
+fn too_many_requests() -> Problem {
+    Problem::new(Kind::TryAgainLater, "Too many requests are open. Nothing was done; repeat it after Retry-After.")
 }

@@ -16,6 +16,7 @@ use poem::{Endpoint, Request, Response};
 
 use super::{Limits, Pressure};
 use crate::access::Caller;
+use crate::console;
 use crate::framework;
 use crate::kind::Kind;
 use crate::problem::{Problem, whole_seconds};
@@ -102,13 +103,17 @@ fn buckets<K: Hash + Eq + Clone>(limits: Limits) -> Buckets<K> {
     RateLimiter::dashmap(quota).with_middleware()
 }
 
-/// Answers a principal as often as it may ask, and says with each answer how much is left.
+/// Answers a principal as often as it may ask, and says with each answer how much is left; and only so many strangers at a
+/// time, so that those who take their time take no place from anybody else.
 pub(crate) async fn limited<E: Endpoint<Output = Response>>(
     pressure: Arc<Pressure>,
     next: Arc<E>,
     request: Request,
 ) -> poem::Result<Response> {
-    let Some(principal) = principal(&request) else { return next.call(request).await };
+    let Some(principal) = principal(&request) else {
+        let _place = if console::is_page(request.uri().path()) { Some(pressure.stranger()?) } else { None };
+        return next.call(request).await;
+    };
     let rates = &pressure.rates;
     let (mut response, left) = match rates.take(&rates.principals, &principal) {
         Ok(left) => (framework::answered(&*next, request).await, left),

@@ -140,6 +140,28 @@ async fn a_caller_who_goes_away_leaves_the_order_in_its_place() {
 }
 
 #[tokio::test]
+async fn requests_of_one_order_have_one_place() {
+    let world = Arc::new(World::limited(Limits { open_placements: 1, ..unlimited() }).await);
+    world.set_fate(Fate::Waits);
+    let requests: Vec<_> = (0..8)
+        .map(|_| {
+            let world = world.clone();
+            let headers = [("idempotency-key", "k-1"), ("prefer", "wait=60")];
+            tokio::spawn(async move { world.post("/v1/orders", &headers, order()).await })
+        })
+        .collect();
+    until("an order", async || world.get("/v1/orders").await.body["items"][0]["id"].is_string()).await;
+    world.post("/v1/orders", &[], order()).await.is_problem(503, "try-again-later");
+    let item = world.get("/v1/orders").await.body["items"][0]["id"].clone();
+    let id: OrderId = item.as_str().and_then(|id| id.parse().ok()).expect("an order id");
+    world.state.write(&id, [(Step::PaymentCharge, Fact::OrderPaid)]);
+    for request in requests {
+        let answer = request.await.expect("no panic");
+        assert_eq!((answer.status.as_u16(), &answer.body["id"]), (201, &item), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn more_requests_than_are_taken_on_are_turned_away_at_once() {
     let world = Arc::new(World::limited(Limits { open_requests: 1, ..unlimited() }).await);
     world.set_fate(Fate::Waits);
@@ -183,7 +205,7 @@ async fn the_breaker_opens_when_payment_fails_and_closes_by_itself() {
         let name = format!("jumun_breaker_state{{state=\"{state}\"}}");
         assert_eq!(metric(&world, &name).await, Some(value), "{name}");
     }
-    // Neither the engine nor the store is asked.
+    // The engine is not asked.
     let refused = world.post("/v1/orders", &[("idempotency-key", "k-1")], order()).await;
     refused.is_problem(503, "try-again-later");
     assert!(matches!(refused.header("retry-after"), Some("1" | "2")), "{refused:?}");
@@ -216,6 +238,25 @@ async fn the_breaker_opens_when_payment_fails_and_closes_by_itself() {
         let name = format!("jumun_breaker_transitions_total{{to=\"{state}\"}}");
         assert_eq!(metric(&world, &name).await, Some(times), "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_order_that_stands_is_told_again_while_card_payments_are_turned_away() {
+    let world = World::limited(Limits { breaker: BREAKER, ..unlimited() }).await;
+    let key = [("idempotency-key", "k-1")];
+    let placed = world.post("/v1/orders", &key, order()).await;
+    assert_eq!(placed.status, 201, "{placed:?}");
+    world.set_fate(Fate::Rejected(Rejection::Unavailable { context: Context::Payment }));
+    for _ in 0..2 {
+        world.post("/v1/orders", &[], order()).await.is_problem(503, "try-again-later");
+    }
+    assert_eq!(breaker(&world).await, "open");
+    let again = world.post("/v1/orders", &key, order()).await;
+    assert_eq!((again.status, &again.body), (placed.status, &placed.body));
+    let mut other = order();
+    other["lines"][0]["quantity"] = json!(3);
+    world.post("/v1/orders", &key, other).await.is_problem(422, "idempotency-key-reused");
+    assert_eq!(world.state.placed(), 3);
 }
 
 #[tokio::test]
@@ -339,6 +380,21 @@ async fn a_head_that_never_ends_is_hung_up_on() {
         let answer = rest(reader.reunite(writer).expect("of one connection")).await;
         assert!(!answer.contains("HTTP/1.1 200"), "{answer}");
     }
+}
+
+#[tokio::test]
+async fn strangers_who_take_their_time_take_no_place_from_others() {
+    let address = serving(Limits { open_requests: 8, ..unlimited() }).await;
+    let mut slow = connect(address).await;
+    slow.write_all(b"POST /sign-in HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n").await.expect("writes");
+    let asked = async |head: &str| {
+        let answer = exchange(&mut connect(address).await, &format!("GET {head}\r\nhost: x\r\n\r\n")).await;
+        answer.split(' ').nth(1).map(str::to_owned)
+    };
+    until("its place", async || asked("/sign-in HTTP/1.1").await.as_deref() == Some("503")).await;
+    let known = format!("/v1/lifecycles HTTP/1.1\r\nauthorization: Bearer {}", token(Role::Customer, "kim"));
+    assert_eq!(asked(&known).await.as_deref(), Some("200"));
+    assert_eq!(asked("/livez HTTP/1.1").await.as_deref(), Some("200"));
 }
 
 #[tokio::test]

@@ -16,14 +16,21 @@ use crate::{Capacity, ProviderError, Step, durable};
 pub struct Telling {
     /// How long an order waits for a place at most, and then for the answer.
     patience: Duration,
-    /// How long it is not tried after it has failed.
+    /// How long it is not tried after it has failed, and after there was no place for it.
     left_alone: TimeDelta,
-    failed: Mutex<Option<DateTime<Utc>>>,
+    no_place: TimeDelta,
+    /// Until when it is not tried.
+    until: Mutex<DateTime<Utc>>,
 }
 
 impl Default for Telling {
     fn default() -> Self {
-        Self { patience: Duration::from_millis(500), left_alone: TimeDelta::seconds(10), failed: Mutex::default() }
+        Self {
+            patience: Duration::from_millis(500),
+            left_alone: TimeDelta::seconds(10),
+            no_place: TimeDelta::seconds(1),
+            until: Mutex::new(DateTime::UNIX_EPOCH),
+        }
     }
 }
 
@@ -36,17 +43,18 @@ impl Telling {
         now: impl Fn() -> DateTime<Utc>,
         asked: impl Future<Output = Result<T, ProviderError>>,
     ) -> Option<T> {
-        let failed = *self.failed.lock().expect("no panic");
-        if failed.is_some_and(|failed| now() < failed + self.left_alone) {
+        if now() < *self.until.lock().expect("no panic") {
             return None;
         }
-        // That others are before it says nothing about notifications.
-        let failed = match durable::attempt_soon(capacity, Step::NotificationSend, self.patience, asked).await? {
-            Ok(answer) => return Some(answer),
-            Err(failed) => failed,
+        let left_alone = match durable::attempt_soon(capacity, Step::NotificationSend, self.patience, asked).await {
+            Some(Ok(answer)) => return Some(answer),
+            Some(Err(failed)) => {
+                debug!(why = failed.why, "left to the queues of notifications");
+                self.left_alone
+            }
+            None => self.no_place,
         };
-        debug!(why = failed.why, "left to the queues of notifications");
-        *self.failed.lock().expect("no panic") = Some(now());
+        *self.until.lock().expect("no panic") = now() + left_alone;
         None
     }
 }
@@ -71,6 +79,7 @@ mod tests {
         let place = capacity.place(Step::NotificationSend).await;
         assert_eq!(telling.tell(&capacity, at(23), answer()).await, None);
         drop(place);
-        assert_eq!(telling.tell(&capacity, at(23), answer()).await, Some(1));
+        assert_eq!(telling.tell(&capacity, at(23), answer()).await, None);
+        assert_eq!(telling.tell(&capacity, at(24), answer()).await, Some(1));
     }
 }
