@@ -29,7 +29,7 @@ const GONE_FOR: Duration = Duration::from_secs(3);
 /// at each worker; and how much two workers have to be faster than one.
 const CUSTOMERS: usize = 24;
 const WANTED_EVERY: Duration = Duration::from_millis(150);
-const WANTED_AT_ONCE: usize = 2;
+const WANTED_AT_ONCE: usize = 4;
 const FEW: f64 = 8.0;
 const FASTER: f64 = 1.7;
 /// How many orders couriers bring at a time.
