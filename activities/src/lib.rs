@@ -37,7 +37,7 @@ pub use orders::examination::{Examination, Fault};
 pub use orders::rebuild;
 pub use payment::postgres::PostgresError;
 pub use payment::vault::{CardKeys, NotACardKey};
-pub use setup::{NotificationSettings, Setup, Template, TemplateSettings};
+pub use setup::{NotificationSettings, Setup, Template, TemplateSettings, WebhooksTo};
 pub use store::{Login, NAMESPACE, Store, StoreError, StoreFailure, Within};
 
 use provider::Remotes;

@@ -31,8 +31,18 @@ pub struct NotificationSettings {
     pub schedule: Vec<Duration>,
     /// How long one request to a webhook or a template service may take.
     pub attempt_timeout: Duration,
+    /// Where webhooks may be. Absent: anywhere.
+    pub webhooks_to: Option<WebhooksTo>,
     /// Absent: no message goes to customers.
     pub template: Option<TemplateSettings>,
+}
+
+/// Where webhooks may be, whatever URL a merchant names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebhooksTo {
+    /// At addresses of the internet: none of this machine and none of a private network, which merchants are not to look into.
+    Public,
+    Anywhere,
 }
 
 /// A service that sends messages to customers by template, as `KakaoTalk` has them.
@@ -71,6 +81,11 @@ impl Default for NotificationSettings {
             Duration::from_hours(20),
             Duration::from_hours(24),
         ];
-        Self { schedule: schedule.to_vec(), attempt_timeout: Duration::from_secs(15), template: None }
+        Self {
+            schedule: schedule.to_vec(),
+            attempt_timeout: Duration::from_secs(15),
+            webhooks_to: None,
+            template: None,
+        }
     }
 }

@@ -14,12 +14,17 @@ use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use workflows::Step;
 use workflows::notification::MessageAttempt;
 
+use super::address::{self, Public};
 use super::now;
+use crate::setup::WebhooksTo;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 /// What the step needs around the request.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// Also said of a host that there is, but for nobody from outside.
+const NO_HOST: &str = "the host is not known";
 
 /// How an attempt went.
 pub struct Answer {
@@ -33,37 +38,54 @@ impl Answer {
     }
 }
 
-/// The client that every attempt uses. One attempt takes at most `timeout`, from connecting to the answer, and always
-/// less than its step may take: else it would be repeated without ever being counted.
-pub fn client(timeout: Duration) -> Client {
-    let step = Step::NotificationDeliver.default_policy().attempt_timeout();
-    Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(timeout.min(step.saturating_sub(MARGIN)))
-        .user_agent(concat!("jumun/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .expect("a client of constant settings can be built")
+/// Makes attempts.
+pub struct Sender {
+    pub client: Client,
+    to: WebhooksTo,
 }
 
-/// Sends the request and tells how it went.
-pub async fn make(request: RequestBuilder) -> Answer {
-    let (at, started) = (now(), Instant::now());
-    let answer = request.send().await;
-    let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
-    let (status, error, retry_after) = match &answer {
-        Ok(answer) if answer.status().is_success() => (Some(answer.status()), None, None),
-        Ok(answer) => {
-            let status = answer.status();
-            let asked = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-            let retry_after = asked.then(|| retry_after(answer.headers(), at)).flatten();
-            (Some(status), Some(format!("the answer was {status}")), retry_after)
-        }
-        Err(error) => (None, Some(in_words(error).to_owned()), None),
-    };
-    let status_code = status.map(|status| status.as_u16());
-    Answer { attempt: MessageAttempt { at, duration_ms, status_code, error }, retry_after }
+impl Sender {
+    /// One attempt takes at most `timeout`, from connecting to the answer, and always less than its step may take: else it would
+    /// be repeated without ever being counted.
+    pub fn new(timeout: Duration, to: WebhooksTo) -> Self {
+        let step = Step::NotificationDeliver.default_policy().attempt_timeout();
+        let client = Client::builder()
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout.min(step.saturating_sub(MARGIN)))
+            .user_agent(concat!("jumun/", env!("CARGO_PKG_VERSION")));
+        let client = match to {
+            WebhooksTo::Public => client.dns_resolver(Public),
+            WebhooksTo::Anywhere => client,
+        };
+        Self { client: client.build().expect("a client of constant settings can be built"), to }
+    }
+
+    /// Sends the request and tells how it went.
+    pub async fn make(&self, request: RequestBuilder) -> Answer {
+        let (at, started) = (now(), Instant::now());
+        let answer = match request.build() {
+            Ok(request) if self.to == WebhooksTo::Public && address::is_literally_private(request.url()) => {
+                Err(NO_HOST)
+            }
+            Ok(request) => self.client.execute(request).await.map_err(|error| in_words(&error)),
+            Err(error) => Err(in_words(&error)),
+        };
+        let duration_ms = u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+        let (status, error, retry_after) = match &answer {
+            Ok(answer) if answer.status().is_success() => (Some(answer.status()), None, None),
+            Ok(answer) => {
+                let status = answer.status();
+                let asked = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+                let retry_after = asked.then(|| retry_after(answer.headers(), at)).flatten();
+                (Some(status), Some(format!("the answer was {status}")), retry_after)
+            }
+            Err(error) => (None, Some((*error).to_owned()), None),
+        };
+        let status_code = status.map(|status| status.as_u16());
+        Answer { attempt: MessageAttempt { at, duration_ms, status_code, error }, retry_after }
+    }
 }
 
 /// When to try again after this failure, which `failures` went before; `None`: not any more.
@@ -90,7 +112,7 @@ fn in_words(error: &reqwest::Error) -> &'static str {
     if error.is_builder() {
         "the request cannot be made"
     } else if error.is_dns() {
-        "the host is not known"
+        NO_HOST
     } else if error.is_connect() {
         "could not connect"
     } else if error.is_timeout() {

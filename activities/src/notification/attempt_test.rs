@@ -54,6 +54,21 @@ async fn every_attempt_sends_the_same_signed_message() {
 }
 
 #[tokio::test]
+async fn where_only_the_internet_is_called_nobody_looks_into_our_network() {
+    let receiver = Receiver::start().await;
+    let port = receiver.url.rsplit_once(':').expect("a port").1;
+    let (notifications, _) = with(NotificationSettings { webhooks_to: Some(WebhooksTo::Public), ..settings() }).await;
+    for (n, host) in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"].into_iter().enumerate() {
+        put(&notifications, &webhook("till", &format!("http://{host}:{port}"), &[])).await;
+        let id = notifications.send(&paid(order(n as u128))).await.expect("sends").remove(0);
+        assert_near(delay(attempt(&notifications, &id, 0).await), SCHEDULE[0]);
+        let attempts = message(&notifications, &id).await.attempts;
+        assert_eq!((attempts[0].status_code, attempts[0].error.is_some()), (None, true), "{host}");
+    }
+    assert_eq!(receiver.heard().len(), 0);
+}
+
+#[tokio::test]
 async fn what_is_delivered_is_not_sent_again_unless_somebody_asks() {
     let receiver = Receiver::start().await;
     let (notifications, id, _) = one_message(&receiver).await;

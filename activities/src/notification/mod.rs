@@ -2,11 +2,13 @@
 //! the channels that can fail. What tries again is the workflow; nothing here waits for a second attempt.
 //!
 //! - **log**: one line for each notification, without personal data, when it is recorded.
-//! - **webhook** (`webhook.rs`): a signed request to the merchant, as [Standard Webhooks] has it.
+//! - **webhook** (`webhook.rs`): a signed request to the merchant, as [Standard Webhooks] has it, to addresses of the internet only
+//!   unless settings allow others (`address.rs`).
 //! - **template** (`template.rs`): a message to the customer, as `KakaoTalk` has them.
 //!
 //! [Standard Webhooks]: https://github.com/standard-webhooks/standard-webhooks
 
+mod address;
 mod attempt;
 mod history;
 mod template;
@@ -17,7 +19,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
-use reqwest::{Client, RequestBuilder};
 use tracing::{info, warn};
 use workflows::notification::{
     AttemptRequest, Attempted, Channel, Message, MessageQuery, MessageState, Notice, NoticedEvent, Notification,
@@ -26,10 +27,11 @@ use workflows::notification::{
 use workflows::provider::Listing;
 use workflows::{Context, MessageId, OrderId, ProviderError};
 
+use self::attempt::{Answer, Sender};
 use self::history::{History, Letter};
 use self::webhook::{Registered, WebhookBook};
 use crate::Modes;
-use crate::setup::NotificationSettings;
+use crate::setup::{NotificationSettings, WebhooksTo};
 use crate::store::{Database, StoreError};
 
 const GIVEN_UP: Attempted = Attempted::Failed { retry_in_ms: None };
@@ -38,7 +40,8 @@ const GIVEN_UP: Attempted = Attempted::Failed { retry_in_ms: None };
 pub struct BuiltIn {
     history: History,
     webhooks: WebhookBook,
-    client: Client,
+    to_merchants: Sender,
+    to_customers: Sender,
     settings: Arc<NotificationSettings>,
     modes: Arc<Modes>,
 }
@@ -55,26 +58,31 @@ impl BuiltIn {
         Ok(Self {
             history: History::open(database.clone(), settings.clone()).await?,
             webhooks: WebhookBook::open(database).await?,
-            client: attempt::client(settings.attempt_timeout),
+            to_merchants: Sender::new(settings.attempt_timeout, settings.webhooks_to.unwrap_or(WebhooksTo::Anywhere)),
+            // Where their messages go is ours to say.
+            to_customers: Sender::new(settings.attempt_timeout, WebhooksTo::Anywhere),
             settings,
             modes,
         })
     }
 
-    /// The request that an attempt at the letter makes; `None` where nobody is there to take it any more.
-    async fn request(&self, letter: &Letter) -> Result<Option<RequestBuilder>, StoreError> {
+    /// One attempt at the letter; `None` where nobody is there to take it any more.
+    async fn attempt(&self, letter: &Letter) -> Result<Option<Answer>, StoreError> {
         let Letter { message, webhook, body } = letter;
-        Ok(match &message.channel {
-            Channel::Log => None,
+        let (sender, request) = match &message.channel {
+            Channel::Log => return Ok(None),
             Channel::Template => {
-                let settings = self.settings.template.as_ref();
-                settings.map(|settings| template::request(&self.client, settings, &message.id, body))
+                let Some(settings) = &self.settings.template else { return Ok(None) };
+                let sender = &self.to_customers;
+                (sender, template::request(&sender.client, settings, &message.id, body))
             }
             Channel::Webhook(name) => {
                 let target = self.webhooks.target(&message.merchant_id, name, webhook.as_deref()).await?;
-                target.map(|target| webhook::request(&self.client, &target, &message.id, body))
+                let (Some(target), sender) = (target, &self.to_merchants) else { return Ok(None) };
+                (sender, webhook::request(&sender.client, &target, &message.id, body))
             }
-        })
+        };
+        Ok(Some(sender.make(request).await))
     }
 }
 
@@ -117,10 +125,7 @@ impl Notifications for BuiltIn {
             MessageState::Failed if by_itself => return Ok(GIVEN_UP),
             _ => {}
         }
-        let answer = match self.request(&letter).await? {
-            Some(request) => Some(attempt::make(request).await),
-            None => None,
-        };
+        let answer = self.attempt(&letter).await?;
         let attempted = match &answer {
             Some(answer) if answer.is_success() => Attempted::Delivered,
             Some(answer) if by_itself => Attempted::Failed {

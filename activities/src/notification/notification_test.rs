@@ -24,7 +24,12 @@ async fn with(settings: NotificationSettings) -> (Arc<BuiltIn>, Arc<Modes>) {
 }
 
 fn settings() -> NotificationSettings {
-    NotificationSettings { schedule: SCHEDULE.to_vec(), attempt_timeout: Duration::from_secs(10), template: None }
+    NotificationSettings {
+        schedule: SCHEDULE.to_vec(),
+        attempt_timeout: Duration::from_secs(10),
+        webhooks_to: None,
+        template: None,
+    }
 }
 
 async fn notifications() -> Arc<BuiltIn> {

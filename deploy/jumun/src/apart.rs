@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use activities::{Activities, Modes, OpenError, Setup, StoreError};
+use activities::{Activities, Modes, OpenError, Setup, StoreError, WebhooksTo};
 use clap::builder::FalseyValueParser;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -268,7 +268,8 @@ async fn unless_stopped<T>(
 }
 
 async fn open(configuration: Configuration) -> Result<Activities, ApartError> {
-    let Configuration { providers, notifications, card_keys, payment_store, store, .. } = configuration;
+    let Configuration { providers, mut notifications, card_keys, payment_store, store, .. } = configuration;
+    notifications.webhooks_to.get_or_insert(WebhooksTo::Public);
     let store = store.ok_or(ApartError::Missing { what: "the store", how: "`store.url`, or JUMUN_STORE__URL" })?;
     let how = "`payment.card_key_file`: one key for all parts";
     let card_keys = card_keys.ok_or(ApartError::Missing { what: "the key of cards", how })?;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use activities::{
-    CardKeys, Login, NAMESPACE, NotificationSettings, Store, StoreError, Template, TemplateSettings, Within,
+    CardKeys, Login, NAMESPACE, NotificationSettings, Store, StoreError, Template, TemplateSettings, WebhooksTo, Within,
 };
 use api::{Algorithm, Limits, TokenKey};
 use reqwest::Url;
@@ -269,7 +269,16 @@ fn notifications(reader: &mut Reader) -> NotificationSettings {
         attempt_timeout: reader
             .read("notifications.attempt_timeout", |text| time(text, longest))
             .unwrap_or(defaults.attempt_timeout),
+        webhooks_to: reader.read("notifications.webhooks_to", webhooks_to),
         template: template(reader),
+    }
+}
+
+fn webhooks_to(text: &str) -> Result<WebhooksTo, Wrong> {
+    match text {
+        "public" => Ok(WebhooksTo::Public),
+        "anywhere" => Ok(WebhooksTo::Anywhere),
+        _ => Err(Wrong::WebhooksTo),
     }
 }
 
@@ -399,6 +408,7 @@ mod tests {
         [notifications]
         schedule = ["5s", "5m"]
         attempt_timeout = "3s"
+        webhooks_to = "public"
         [worker]
         identity_keys = ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]
         attempts_at_once = 32
@@ -474,6 +484,7 @@ mod tests {
         let notifications = configuration.notifications;
         assert_eq!(notifications.schedule, [Duration::from_secs(5), Duration::from_mins(5)]);
         assert_eq!(notifications.attempt_timeout, Duration::from_secs(3));
+        assert_eq!(notifications.webhooks_to, Some(WebhooksTo::Public));
         let keys: Vec<_> = configuration.identity_keys.iter().map(ToString::to_string).collect();
         assert_eq!(keys, ["publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWSiY"]);
         assert_eq!(configuration.attempts_at_once, 32);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use activities::provider::{ProviderSetup, ProviderStore};
-use activities::{OpenError, StoreError, StoreFailure};
+use activities::{OpenError, StoreError, StoreFailure, WebhooksTo};
 use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -178,12 +178,14 @@ pub async fn run(settings: &Settings, configuration: Configuration, place: &Plac
     let bound = listen::bind(listener, settings.listen.unwrap_or_else(|| listener.default_address(false))).await?;
     let url = listen::url(bound.local_addr()?);
     let failure = StoreFailure::default();
+    let mut notifications = configuration.notifications;
+    notifications.webhooks_to.get_or_insert(if settings.sandbox { WebhooksTo::Anywhere } else { WebhooksTo::Public });
     let written: Vec<_> = place.path().map(Path::to_owned).into_iter().collect();
     written.iter().try_for_each(|dir| disk::check(dir, disk::TO_GO_ON)).map_err(ProvideError::CannotBegin)?;
     let opening = async {
         let setup = ProviderSetup {
             store: place.open().await?,
-            notifications: configuration.notifications,
+            notifications,
             sandbox: settings.sandbox,
             failure: failure.clone(),
         };

@@ -51,6 +51,8 @@ pub enum Wrong {
     NotAServer,
     #[error("expected server or namespace")]
     Within,
+    #[error("expected public or anywhere")]
+    WebhooksTo,
     #[error("expected text or json")]
     LogFormat,
     #[error(transparent)]
