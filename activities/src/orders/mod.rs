@@ -243,6 +243,10 @@ impl OrderBook for Orders {
         }
     }
 
+    async fn settled(&self) {
+        drop(self.writer.beside().await);
+    }
+
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(6)
     }

@@ -53,6 +53,45 @@ pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[F
 }
 
 #[tokio::test]
+async fn nothing_comes_behind_the_back_of_whoever_gave_it_up_and_let_it_settle() {
+    let book = Arc::new(book().await);
+    let mut came = 0;
+    for n in 0..20 {
+        let order = place(&book, n, "a").await;
+        let facts = [Fact::StockReserved];
+        let entry =
+            Entry { order_id: &order.id, step: Step::StockReserve, before: Some(&order), by: None, facts: &facts };
+        // Together they take longer to write than one order takes to read, and it comes among them.
+        let mut others = JoinSet::new();
+        let mut place_others = |from: u128| {
+            for other in from..from + 30 {
+                let book = book.clone();
+                others.spawn(async move { place(&book, 1_000 * (n + 1) + other, "a").await });
+            }
+        };
+        place_others(0);
+        tokio::task::yield_now().await;
+        let mut recording = Box::pin(futures::FutureExt::fuse(book.record(entry)));
+        let _ = futures::poll!(recording.as_mut());
+        place_others(30);
+        while others.len() > 59 - usize::try_from(n).expect("is small") {
+            tokio::select! {
+                _ = others.join_next() => {}
+                _ = recording.as_mut() => {}
+            }
+        }
+        drop(recording);
+        book.settled().await;
+        let events = async || book.events(&order.id, 0, 10).await.expect("reads").len();
+        let settled = events().await;
+        others.join_all().await;
+        assert_eq!(events().await, settled, "given up after {n} others");
+        came += usize::from(settled == 2);
+    }
+    assert!(came > 0, "some of it was on its way");
+}
+
+#[tokio::test]
 async fn a_step_is_recorded_once() {
     let book = book().await;
     let order = place(&book, 1, "a").await;

@@ -66,6 +66,8 @@ impl Default for Limits {
     }
 }
 
+/// So many places are remembered, whether or not anybody has them; more only of orders that are being placed.
+const FORGET_FROM: usize = 64;
 /// One in so many open requests may be a stranger's.
 const STRANGERS_SHARE: u32 = 8;
 
@@ -130,7 +132,7 @@ impl Pressure {
                           after Retry-After.";
             Problem::new(Kind::TryAgainLater, detail)
         })?;
-        if placed.len() >= 2 * self.limits.open_placements as usize {
+        if placed.len() > FORGET_FROM.max(2 * self.open_placements()) {
             placed.retain(|_, place| place.strong_count() > 0);
         }
         placed.insert(order_id.clone(), Arc::downgrade(&place));

@@ -65,6 +65,10 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.faults.around(at, || self.inner.record(entry.clone())).await
     }
 
+    async fn settled(&self) {
+        self.inner.settled().await;
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.inner.now()
     }

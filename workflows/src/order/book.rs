@@ -64,6 +64,10 @@ pub trait OrderBook: Send + Sync {
     /// before is not recorded again: its first events are returned. Ends the order's trouble.
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError>;
 
+    /// Returns when nothing that this process was asked to record before is on its way any more without anybody waiting for it:
+    /// what is read then is what there is. What other processes were asked does not count here.
+    async fn settled(&self) {}
+
     /// The time by which events are dated.
     fn now(&self) -> DateTime<Utc>;
 

@@ -562,7 +562,11 @@ impl<'a> Run<'a> {
             let missed = self
                 .ctx
                 .run(move || async move {
-                    let events = orders.events(&id, after, u32::MAX);
+                    // What an attempt has begun to write, that is given up by now, would come true behind our back.
+                    let events = async {
+                        orders.settled().await;
+                        orders.events(&id, after, u32::MAX).await
+                    };
                     Ok(Json((orders.now(), tokio::time::timeout(policy.attempt_timeout(), events).await??)))
                 })
                 .name("order.review")
