@@ -54,7 +54,9 @@ impl Telling {
             }
             None => self.no_place,
         };
-        *self.until.lock().expect("no panic") = now() + left_alone;
+        // Others may have found out worse meanwhile.
+        let mut until = self.until.lock().expect("no panic");
+        *until = (*until).max(now() + left_alone);
         None
     }
 }
