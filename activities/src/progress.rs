@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use workflows::MerchantId;
 
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables, record, records};
 use crate::together::Together;
 
 pub struct Progress {
@@ -18,6 +17,7 @@ pub struct Progress {
     moves: Together<Move, Option<String>>,
 }
 
+#[derive(Clone)]
 enum Move {
     /// Creates the record, which has its id.
     Create(Value),
@@ -41,8 +41,8 @@ impl Progress {
         database.define(&tables).await?;
         let to = database.clone();
         let carry_out = move |moves: &[Move]| {
-            let (to, script) = (to.clone(), Script::of(table, moves));
-            async move { script.run(&to).await }
+            let (to, moves) = (to.clone(), moves.to_vec());
+            async move { carry_out(&to, table, &moves).await }
         };
         Ok(Self { database, table, moves: Together::start(carry_out) })
     }
@@ -88,69 +88,60 @@ impl Progress {
     }
 }
 
-/// The statements that carry out many moves: one for each kind of change, and one for all records that are created. One statement
-/// is a transaction by itself.
-struct Script {
-    statements: String,
-    variables: Value,
-    /// Where the answer to each move is found: in which statement's, and by which id.
-    answers: Vec<Option<(usize, String)>>,
+/// Carries out many moves in one run: one statement for each kind of change, and one for all records that are created.
+async fn carry_out(database: &Database, table: &str, moves: &[Move]) -> Result<Vec<Option<String>>, StoreError> {
+    let (mut created, mut changes) = (Vec::new(), BTreeMap::<Change, Vec<&str>>::new());
+    for one in moves {
+        match one {
+            Move::Create(record) => created.push(record.clone()),
+            Move::Advance(id, change) => changes.entry(*change).or_default().push(id),
+        }
+    }
+    let (mut statements, mut variables) = (Vec::new(), Variables::default());
+    for (n, (change, ids)) in changes.iter().enumerate() {
+        // Where it is, and how it is to be changed, is told as it is kept: the store has nothing to compute.
+        statements.push(format!("UPDATE $ids_{n} MERGE $to_{n} WHERE state IN $from_{n} RETURN VALUE record::id(id);"));
+        variables.set(format!("ids_{n}"), records(table, ids.iter().map(|id| json!(id))));
+        variables.set(format!("from_{n}"), json!(change.from));
+        variables.set(format!("to_{n}"), json!({ "state": change.to, "updated_at": now() }));
+    }
+    if !created.is_empty() {
+        statements.push(format!("INSERT INTO {table} $created RETURN NONE;"));
+        variables.set("created", created);
+    }
+    // One statement is a transaction by itself.
+    let is_one = statements.len() == 1;
+    let statements = if is_one { statements.concat() } else { format!("BEGIN; {} COMMIT;", statements.concat()) };
+    let mut answers = database.run(&statements, variables).await?;
+    let mut states = BTreeMap::new();
+    for (n, change) in changes.keys().enumerate() {
+        let ids: Vec<String> = answers.read(n + usize::from(!is_one))?;
+        states.extend(ids.into_iter().map(|id| ((*change, id), change.to.to_owned())));
+    }
+    let mut answer = Vec::with_capacity(moves.len());
+    for one in moves {
+        answer.push(match one {
+            Move::Create(_) => None,
+            Move::Advance(id, change) => match states.get(&(*change, id.clone())) {
+                Some(state) => Some(state.clone()),
+                None => advance(database, table, id, *change).await?,
+            },
+        });
+    }
+    Ok(answer)
 }
 
-impl Script {
-    fn of(table: &str, moves: &[Move]) -> Self {
-        let (mut records, mut changes) = (Vec::new(), BTreeMap::<Change, Vec<&str>>::new());
-        for one in moves {
-            match one {
-                Move::Create(record) => records.push(record),
-                Move::Advance(id, change) => changes.entry(*change).or_default().push(id),
-            }
-        }
-        let (mut statements, mut variables) = (Vec::new(), json!({ "now": now(), "records": records }));
-        for (n, (Change { from, to }, ids)) in changes.iter().enumerate() {
-            statements.push(format!(
-                "UPDATE $ids_{n}.map(|$id| type::record('{table}', $id)) SET
-                     updated_at = IF state IN $from_{n} {{ $now }} ELSE {{ updated_at }},
-                     state = IF state IN $from_{n} {{ $to_{n} }} ELSE {{ state }}
-                 RETURN record::id(id) AS id, state;"
-            ));
-            variables[format!("ids_{n}")] = json!(ids);
-            variables[format!("from_{n}")] = json!(from);
-            variables[format!("to_{n}")] = json!(to);
-        }
-        if !records.is_empty() {
-            statements.push(format!("INSERT INTO {table} $records RETURN NONE;"));
-        }
-        let is_one = statements.len() == 1;
-        let first = usize::from(!is_one);
-        let answer = |one: &Move| match one {
-            Move::Create(_) => None,
-            Move::Advance(id, change) => Some((first + changes.range(..change).count(), id.clone())),
-        };
-        let answers = moves.iter().map(answer).collect();
-        let statements = statements.concat();
-        let statements = if is_one { statements } else { format!("BEGIN; {statements} COMMIT;") };
-        Self { statements, variables, answers }
-    }
-
-    /// The state that each record has then, where it was to be advanced and is there.
-    async fn run(self, database: &Database) -> Result<Vec<Option<String>>, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            id: String,
-            state: String,
-        }
-        let mut answers = database.run(&self.statements, &self.variables).await?;
-        let mut states = BTreeMap::<usize, BTreeMap<String, String>>::new();
-        for (statement, _) in self.answers.iter().flatten() {
-            if !states.contains_key(statement) {
-                let rows: Vec<Row> = answers.read(*statement)?;
-                states.insert(*statement, rows.into_iter().map(|row| (row.id, row.state)).collect());
-            }
-        }
-        let state = |(statement, id): (usize, String)| states[&statement].get(&id).cloned();
-        Ok(self.answers.into_iter().map(|answer| answer.and_then(state)).collect())
-    }
+/// Moves a record that has not been where it is moved from, unless it is there by now, and tells its state.
+async fn advance(database: &Database, table: &str, id: &str, change: Change) -> Result<Option<String>, StoreError> {
+    let statement = "
+        UPDATE $record SET
+            updated_at = IF state IN $from { $now } ELSE { updated_at },
+            state = IF state IN $from { $to } ELSE { state }
+        RETURN VALUE state
+    ";
+    let variables = Variables::from(json!({ "from": change.from, "to": change.to, "now": now() }))
+        .with("record", record(table, json!(id)));
+    Ok(database.run(statement, variables).await?.read::<Vec<String>>(0)?.pop())
 }
 
 fn now() -> DateTime<Utc> {

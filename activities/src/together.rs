@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables, records};
 
 /// How many are written together at most.
 const MOST: usize = 64;
@@ -46,9 +46,9 @@ pub fn documents(database: Database, table: &'static str) -> Together<String, Op
     Together::start(move |ids: &[String]| {
         let (database, ids) = (database.clone(), ids.to_vec());
         async move {
-            let statement =
-                format!("SELECT VALUE [record::id(id), doc] FROM $ids.map(|$id| type::record('{table}', $id))");
-            let found: Vec<(String, Value)> = database.run(&statement, &json!({ "ids": ids })).await?.read(0)?;
+            let named = Variables::default().with("ids", records(table, ids.iter().map(|id| json!(id))));
+            let statement = "SELECT VALUE [record::id(id), doc] FROM $ids";
+            let found: Vec<(String, Value)> = database.run(statement, named).await?.read(0)?;
             let found: BTreeMap<_, _> = found.into_iter().collect();
             Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
         }

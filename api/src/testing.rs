@@ -15,13 +15,13 @@ use poem::http::{HeaderMap, Method, StatusCode};
 use poem::web::{Data, Json, Path};
 use poem::{Endpoint, EndpointExt, Request, Response, Route, handler, patch, post};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use workflows::audit::AuditEntry;
 use workflows::merchant::Merchant;
 use workflows::notification::{Message, Notification, Webhook};
 use workflows::order::command::Verdict;
-use workflows::order::{Actor, Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Rejection, Trouble};
+use workflows::order::{Actor, Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Positioned, Rejection, Trouble};
 use workflows::payment::Audited;
 use workflows::sandbox::Mode;
 use workflows::stock::Product;
@@ -108,7 +108,7 @@ pub(crate) struct State {
     sent: Mutex<Vec<(String, Value)>>,
     /// How often it was asked what time it is.
     time: AtomicUsize,
-    written: watch::Sender<u64>,
+    written: broadcast::Sender<Arc<[Positioned]>>,
 }
 
 impl World {
@@ -344,7 +344,7 @@ impl State {
             meanwhile: Mutex::default(),
             sent: Mutex::default(),
             time: AtomicUsize::default(),
-            written: watch::Sender::new(0),
+            written: broadcast::Sender::new(16),
         }
     }
 
@@ -364,20 +364,35 @@ impl State {
 
     /// Something becomes true of an order that stands.
     pub(crate) fn write(&self, id: &OrderId, facts: impl IntoIterator<Item = (Step, Fact)>) {
-        self.write_elsewhere(id, facts);
-        self.written.send_modify(|writes| *writes += 1);
+        let written = self.write_elsewhere(id, facts);
+        let _ = self.written.send(written);
     }
 
     /// The same, by another process.
-    pub(crate) fn write_elsewhere(&self, id: &OrderId, facts: impl IntoIterator<Item = (Step, Fact)>) {
+    pub(crate) fn write_elsewhere(
+        &self,
+        id: &OrderId,
+        facts: impl IntoIterator<Item = (Step, Fact)>,
+    ) -> Arc<[Positioned]> {
         let mut books = locked(&self.events);
         let events = books.get_mut(id).expect("an order");
-        for ((step, fact), number) in facts.into_iter().zip(events.len() + 1..) {
-            let number = u32::try_from(number).expect("few");
-            let event = Event { order_id: id.clone(), number, at: at(), step, by: None, fact };
-            locked(&self.feed).push(event.clone());
-            events.push(event);
-        }
+        let numbered = facts.into_iter().zip(events.len() + 1..);
+        let new: Vec<_> = numbered
+            .map(|((step, fact), number)| {
+                let number = u32::try_from(number).expect("few");
+                Event { order_id: id.clone(), number, at: at(), step, by: None, fact }
+            })
+            .collect();
+        events.extend(new.iter().cloned());
+        self.append(new)
+    }
+
+    /// Gives events the next positions.
+    fn append(&self, events: Vec<Event>) -> Arc<[Positioned]> {
+        let mut feed = locked(&self.feed);
+        let positions = feed.len() as u64 + 1..;
+        feed.extend(events.iter().cloned());
+        positions.zip(events).map(|(position, event)| Positioned { position, event }).collect()
     }
 
     /// How many wait to hear that something is written.
@@ -407,6 +422,7 @@ impl State {
 
     /// As the real book: an order is placed once.
     fn add(&self, id: &OrderId, by: Option<&Actor>, facts: Vec<Fact>) {
+        let mut written: Arc<[Positioned]> = Arc::default();
         locked(&self.events).entry(id.clone()).or_insert_with(|| {
             let numbered = (1..).zip(facts);
             let events: Vec<_> = numbered
@@ -419,10 +435,10 @@ impl State {
                     fact,
                 })
                 .collect();
-            locked(&self.feed).extend(events.iter().cloned());
+            written = self.append(events.clone());
             events
         });
-        self.written.send_modify(|writes| *writes += 1);
+        let _ = self.written.send(written);
     }
 }
 

@@ -2,6 +2,7 @@
 //! is decided once and kept; nothing is ever taken out.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,10 +16,11 @@ use workflows::{MessageId, OrderId};
 
 use super::{letters, now, webhook};
 use crate::setup::NotificationSettings;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables};
 use crate::together::Together;
 
-/// `told` has every event, also one that nobody had to be told of: so a webhook that comes later is not told either.
+/// Every event is in one of the first two: in `notifications` where it changed the status, or else in `told`, also where nobody
+/// had to be told of it, so that a webhook that comes later is not told either. Those of before are in both.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS told SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS notifications SCHEMALESS;
@@ -66,16 +68,14 @@ impl History {
 
     /// The messages of those of the notice's events that were recorded before, by the event's number.
     pub async fn told(&self, notice: &Notice) -> Result<Told, StoreError> {
-        #[derive(Deserialize)]
-        struct Row {
-            number: u32,
-            messages: Vec<MessageId>,
-        }
         let numbers = || notice.events.iter().map(|event| event.number);
-        let statement = "SELECT number, messages FROM told:[$order_id, $first]..=[$order_id, $last]";
+        let statement = "
+            SELECT VALUE [record::id(id)[1], messages]
+            FROM told:[$order_id, $first]..=[$order_id, $last], notifications:[$order_id, $first]..=[$order_id, $last]
+        ";
         let variables = json!({ "order_id": notice.order_id, "first": numbers().min(), "last": numbers().max() });
-        let rows: Vec<Row> = self.database.run(statement, &variables).await?.read(0)?;
-        Ok(rows.into_iter().map(|row| (row.number, row.messages)).collect())
+        let rows: Vec<(u32, Vec<MessageId>)> = self.database.run(statement, &variables).await?.read(0)?;
+        Ok(rows.into_iter().collect())
     }
 
     /// Notifications with the states of their messages.
@@ -205,7 +205,6 @@ impl Rows {
         at: DateTime<Utc>,
     ) {
         let id = json!([notice.order_id, event.number]);
-        self.told.push(json!({ "id": id, "number": event.number, "messages": messages }));
         let place = place(at, &notice.order_id, event.number);
         self.messages.extend(letters.iter().map(|letter| {
             let mut row = json!(letter);
@@ -229,21 +228,20 @@ impl Rows {
             self.notifications.push(json!({
                 "id": id, "place": place, "notification": notification, "messages": messages,
             }));
+        } else {
+            self.told.push(json!({ "id": id, "messages": messages }));
         }
     }
 
     async fn insert(self, database: &Database) -> Result<(), StoreError> {
         // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
-        let inserts = [
-            (&self.told, "INSERT INTO told $told RETURN NONE; "),
-            (&self.notifications, "INSERT INTO notifications $notifications RETURN NONE; "),
-            (&self.messages, "INSERT INTO messages $messages RETURN NONE; "),
-        ];
-        let inserts: String =
-            inserts.into_iter().filter(|(rows, _)| !rows.is_empty()).map(|(_, insert)| insert).collect();
-        let Self { told, notifications, messages } = self;
-        let variables = json!({ "told": told, "notifications": notifications, "messages": messages });
-        database.run(&format!("BEGIN; {inserts}COMMIT;"), &variables).await.map(drop)
+        let tables = [("told", self.told), ("notifications", self.notifications), ("messages", self.messages)];
+        let (mut inserts, mut variables) = (String::new(), Variables::default());
+        for (table, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
+            write!(inserts, "INSERT INTO {table} ${table} RETURN NONE; ").expect("a string takes everything");
+            variables.set(table, rows);
+        }
+        database.run(&format!("BEGIN; {inserts}COMMIT;"), variables).await.map(drop)
     }
 }
 

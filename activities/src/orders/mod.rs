@@ -8,20 +8,21 @@ mod tally;
 mod turns;
 mod writer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use workflows::audit::AuditEntry;
 use workflows::order::{
     Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
 };
 use workflows::{Order, OrderId, ProviderError, Step};
 
-use crate::store::{Answers, Database, StoreError};
+use crate::store::{Answers, Database, StoreError, Variables, records};
 use crate::text::{Text, members, read, text};
 use crate::together::{self, Together};
 use tally::Changes;
@@ -137,9 +138,9 @@ impl Orders {
         if positions.is_empty() {
             return Ok(Vec::new());
         }
-        let ids: Vec<_> = positions.iter().map(|(_, id, number)| json!([id, number])).collect();
-        let statement = "SELECT VALUE doc FROM $ids.map(|$id| type::record('events', $id))";
-        let events: Vec<Event> = self.database.run(statement, &json!({ "ids": ids })).await?.read_texts(0)?;
+        let ids = records("events", positions.iter().map(|(_, id, number)| json!([id, number])));
+        let named = Variables::default().with("ids", ids);
+        let events: Vec<Event> = self.database.run("SELECT VALUE doc FROM $ids", named).await?.read_texts(0)?;
         let positioned = positions.into_iter().zip(events);
         Ok(positioned.map(|((position, ..), event)| Positioned { position, event }).collect())
     }
@@ -205,8 +206,9 @@ impl OrderBook for Orders {
                 .collect();
             let after = events.iter().fold(order.clone(), Order::after);
             let after = after.ok_or_else(|| ProviderError::impossible("an order begins with its placement"))?;
+            let events: Arc<[Event]> = events.into();
             let append = Append {
-                events: events.iter().map(|event| (event.order_id.clone(), event.number, text(event))).collect(),
+                events: events.clone(),
                 order: row(&after),
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
@@ -216,7 +218,7 @@ impl OrderBook for Orders {
                     if let Some((gate, waited)) = order.as_ref().and_then(|before| waited_at(before, &after)) {
                         workflows::left_gate(gate, waited);
                     }
-                    heard.extend(events);
+                    heard.extend(events.iter().cloned());
                     return Ok(Recorded { events: heard });
                 }
                 // An earlier attempt, of this step or of one that was interrupted, wrote without being heard.
@@ -264,7 +266,7 @@ impl OrderBook for Orders {
         Ok(answers.read::<Option<u64>>(0)?.unwrap_or_default())
     }
 
-    fn written(&self) -> watch::Receiver<u64> {
+    fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>> {
         self.writer.written()
     }
 

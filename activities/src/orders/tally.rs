@@ -12,7 +12,7 @@ use workflows::order::{Dashboard, DashboardQuery, Event, Fact, Standing, StuckAt
 use workflows::{Currency, DeliveryState, Lifecycle, MerchantId, Order, PaymentState, Status};
 
 use super::{BY_STILLNESS, IS_STUCK, padded};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables, record};
 
 /// Stands for all lifecycles that are no presets.
 const OWN: &str = "own";
@@ -131,37 +131,31 @@ impl Changes {
         ))
     }
 
-    /// The statements that make the changes. Their ids are added to `variables`.
-    pub(super) fn statements(&self, variables: &mut Value) -> String {
-        let mut statements = String::new();
+    /// Adds the statements that make the changes, and what they name.
+    pub(super) fn put(&self, statements: &mut String, variables: &mut Variables) {
         for (n, ((merchant_id, currency), places)) in self.tallies.iter().enumerate() {
             let moved = places.iter().filter(|(_, sum)| **sum != Sum::default());
             let sums = moved.fold(String::new(), |sums, (place, Sum { orders, value })| {
                 sums + &format!(", {place}.orders += {orders}, {place}.value += {value}")
             });
             if !sums.is_empty() {
-                let name = format!("tally_{n}");
-                write!(
-                    statements,
-                    "UPSERT type::record('tallies', ${name}) SET currency = ${name}[1]{sums} RETURN NONE; "
-                )
-                .expect("a string takes everything");
-                variables[name] = json!([merchant_id, currency]);
+                write!(statements, "UPSERT $tally_{n} SET currency = '{currency}'{sums} RETURN NONE;")
+                    .expect("a string takes everything");
+                variables.set(format!("tally_{n}"), record("tallies", json!([merchant_id, currency])));
             }
         }
-        if !self.takings.is_empty() {
-            // One statement for all of them: to read a statement takes longer than to run it.
-            let sums = parts_of_takings().map(|part| format!("{part} += $taken.sums.{part}")).join(", ");
+        for (n, ((hour, merchant_id, currency), taken)) in self.takings.iter().enumerate() {
+            let sums = taken.parts().map(|(part, sum)| format!(", {part} += {sum}")).concat();
             write!(
                 statements,
-                "FOR $taken IN $takings {{ UPSERT type::record('takings', $taken.id) SET hour = $taken.id[0], \
-                 merchant_id = $taken.id[1], currency = $taken.id[2], {sums} RETURN NONE; }}; "
+                "UPSERT $taking_{n} SET hour = $hour_{n}, merchant_id = $merchant_{n}, currency = '{currency}'{sums} \
+                 RETURN NONE;"
             )
             .expect("a string takes everything");
-            let row = |((hour, merchant_id, currency), sums): (&(DateTime<Utc>, MerchantId, &str), &Taken)| json!({ "id": [hour, merchant_id, currency], "sums": sums });
-            variables["takings"] = self.takings.iter().map(row).collect();
+            variables.set(format!("taking_{n}"), record("takings", json!([hour, merchant_id, currency])));
+            variables.set(format!("hour_{n}"), json!(hour));
+            variables.set(format!("merchant_{n}"), json!(merchant_id));
         }
-        statements
     }
 }
 

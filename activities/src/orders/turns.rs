@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use rand::Rng;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::store::Database;
+use crate::store::{Database, Variables};
 
 /// For how long a turn is somebody's who does not give it back, and how long it is waited for.
 const TURN: Duration = Duration::from_secs(1);
@@ -70,11 +70,11 @@ impl Turns {
     }
 
     /// The statement that gives it back, for the transaction that it was taken for; its variable is added to `variables`.
-    pub(super) fn giving(&self, turn: Turn, variables: &mut Value) -> &'static str {
+    pub(super) fn giving(&self, turn: Turn, variables: &mut Variables) -> &'static str {
         if turn == Turn::Without {
             return "";
         }
-        variables["me"] = json!(self.me);
+        variables.set("me", self.me.clone());
         GIVE
     }
 
@@ -126,12 +126,12 @@ mod tests {
     async fn a_transaction_gives_the_turn_back_only_if_it_is_committed() {
         let store = store().await;
         let (first, second) = (among(&store), among(&store));
-        let (turn, mut variables) = (first.take().await, json!({}));
+        let (turn, mut variables) = (first.take().await, Variables::default());
         let giving = first.giving(turn, &mut variables);
-        let refused = store.run(&format!("BEGIN; {giving} THROW 'no'; COMMIT;"), &variables).await;
+        let refused = store.run(&format!("BEGIN; {giving} THROW 'no'; COMMIT;"), variables.clone()).await;
         assert!(refused.is_err());
         assert!(tokio::time::timeout(TURN / 4, second.take()).await.is_err(), "it is still the first one's");
-        store.run(&format!("BEGIN; {giving} COMMIT;"), &variables).await.expect("commits");
+        store.run(&format!("BEGIN; {giving} COMMIT;"), variables.clone()).await.expect("commits");
         assert!(second.take().await == Turn::AtOnce);
         assert!(first.giving(Turn::Without, &mut variables).is_empty());
     }

@@ -2,23 +2,28 @@
 //! ran side by side would only conflict and run again; here those that come together are written together.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{RwLock, RwLockReadGuard, mpsc, oneshot, watch};
+use tokio::sync::{RwLock, RwLockReadGuard, broadcast, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 use workflows::OrderId;
+use workflows::order::{Event, Positioned};
 
 use super::tally::Changes;
 use super::turns::{Turn, Turns};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables, record, records};
+use crate::text::text;
 
 /// How many appends are written together at most.
 const LARGEST_BATCH: usize = 64;
 /// How many may wait to be written.
 const QUEUE: usize = 1024;
+/// How many transactions may be told of before who listens to them has taken notice.
+const BACKLOG: usize = 64;
 /// How long one transaction may take; the steps that wait for it have about as long.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,20 +33,13 @@ const APPEND: &str = "
     LET $last = (UPSERT ONLY counters:feed SET last += $count RETURN VALUE last);
     INSERT INTO events $events RETURN NONE;
     CREATE type::record('feed', [$last]) SET events = $ids RETURN NONE;
-    INSERT INTO orders $orders ON DUPLICATE KEY UPDATE
-        status = $input.status,
-        for_courier = $input.for_courier,
-        moving_since = $input.moving_since,
-        still_since = $input.still_since,
-        trouble = NONE,
-        doc = $input.doc
-    RETURN NONE;
 ";
+/// What `$last` is.
+const LAST: usize = 4;
 
 /// Events of one order, and what they make of it.
 pub(super) struct Append {
-    /// Each event's order and number, and the event.
-    pub events: Vec<(OrderId, u32, Value)>,
+    pub events: Arc<[Event]>,
     /// The order's row, with its id.
     pub order: Value,
     pub changes: Changes,
@@ -68,7 +66,7 @@ struct Waiting {
 
 pub(super) struct Writer {
     queue: mpsc::Sender<Waiting>,
-    written: watch::Receiver<u64>,
+    written: broadcast::Sender<Arc<[Positioned]>>,
     /// Whose turn it is to write orders' rows: one batch's, or everybody's who writes a single row beside it.
     turn: Arc<RwLock<()>>,
 }
@@ -77,9 +75,9 @@ impl Writer {
     /// Starts writing; ends when this is dropped.
     pub(super) fn start(database: Database) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let (writes, written) = watch::channel(0);
+        let written = broadcast::Sender::new(BACKLOG);
         let turn = Arc::<RwLock<()>>::default();
-        tokio::spawn(write(database, waiting, writes, turn.clone()));
+        tokio::spawn(write(database, waiting, written.clone(), turn.clone()));
         Self { queue, written, turn }
     }
 
@@ -97,16 +95,16 @@ impl Writer {
         outcome.await.unwrap_or(Err(NotAppended::NoAnswer))
     }
 
-    /// Changes after every write.
-    pub(super) fn written(&self) -> watch::Receiver<u64> {
-        self.written.clone()
+    /// What each transaction wrote, from now on.
+    pub(super) fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>> {
+        self.written.subscribe()
     }
 }
 
 async fn write(
     database: Database,
     mut queue: mpsc::Receiver<Waiting>,
-    writes: watch::Sender<u64>,
+    written: broadcast::Sender<Arc<[Positioned]>>,
     turn: Arc<RwLock<()>>,
 ) {
     let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Arc::new(Turns::new(&database)));
@@ -114,9 +112,10 @@ async fn write(
         let batch = std::mem::take(&mut batch);
         let _turn = turn.write().await;
         let among = turns.take().await;
-        let committer = Committer { database: database.clone(), turns: turns.clone(), turn: among };
+        let committer =
+            Committer { database: database.clone(), turns: turns.clone(), turn: among, written: written.clone() };
         // In a task of its own, so that a panic in the store ends this batch only.
-        let gave = match tokio::spawn(write_batch(committer, batch, writes.clone())).await {
+        let gave = match tokio::spawn(write_batch(committer, batch)).await {
             Ok((pace, gave)) => {
                 at_once.suit(pace);
                 gave
@@ -165,14 +164,13 @@ impl Pace {
 
 /// Writes them together, or else each by itself, so that one that cannot be written is in no other's way. Also tells whether the
 /// turn was given back with them.
-async fn write_batch(committer: Committer, mut batch: Vec<Waiting>, writes: watch::Sender<u64>) -> (Pace, bool) {
+async fn write_batch(committer: Committer, mut batch: Vec<Waiting>) -> (Pace, bool) {
     let began = Instant::now();
     // Whoever has stopped waiting asks again.
     batch.retain(|waiting| !waiting.done.is_closed());
     while batch.len() > 1 {
         match committer.commit(batch.iter().map(|waiting| &waiting.append), true).await {
             Ok(()) => {
-                writes.send_modify(|writes| *writes += 1);
                 for waiting in batch {
                     let _ = waiting.done.send(Ok(()));
                 }
@@ -199,10 +197,7 @@ async fn write_batch(committer: Committer, mut batch: Vec<Waiting>, writes: watc
             continue;
         }
         let outcome = committer.commit(std::iter::once(&append), n == last).await;
-        if outcome.is_ok() {
-            writes.send_modify(|writes| *writes += 1);
-            gave = n == last;
-        }
+        gave = n == last && outcome.is_ok();
         let _ = done.send(outcome);
     }
     (Pace::of(began.elapsed()), gave)
@@ -210,48 +205,85 @@ async fn write_batch(committer: Committer, mut batch: Vec<Waiting>, writes: watc
 
 /// Takes those out of the batch that are written already, if only in part.
 async fn take_written(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
-    let ids: Vec<_> =
-        batch.iter().flat_map(|waiting| &waiting.append.events).map(|(id, number, _)| (id, number)).collect();
-    let statement = "SELECT VALUE record::id(id) FROM $ids.map(|$id| type::record('events', $id))";
-    let variables = json!({ "ids": ids });
-    let read = async { database.run(statement, &variables).await?.read::<BTreeSet<(OrderId, u32)>>(0) };
+    let ids = records("events", batch.iter().flat_map(|waiting| waiting.append.events.iter()).map(key));
+    let named = Variables::default().with("ids", ids);
+    let statement = "SELECT VALUE record::id(id) FROM $ids";
+    let read = async { database.run(statement, named).await?.read::<BTreeSet<(OrderId, u32)>>(0) };
     let written = timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
     let is_written = |waiting: &mut Waiting| {
-        waiting.append.events.iter().any(|(id, number, _)| written.contains(&(id.clone(), *number)))
+        waiting.append.events.iter().any(|event| written.contains(&(event.order_id.clone(), event.number)))
     };
     Ok(batch.extract_if(.., is_written).collect())
 }
 
-/// Commits appends in somebody's turn.
+/// What an event's record is called.
+fn key(event: &Event) -> Value {
+    json!([event.order_id, event.number])
+}
+
+/// Commits appends in somebody's turn, and tells of them.
 struct Committer {
     database: Database,
     turns: Arc<Turns>,
     turn: Turn,
+    written: broadcast::Sender<Arc<[Positioned]>>,
 }
 
 impl Committer {
     /// One transaction, which gives the turn back where it is the `last`.
-    async fn commit<'a>(&self, appends: impl Iterator<Item = &'a Append>, last: bool) -> Result<(), NotAppended> {
-        let (mut events, mut orders, mut audit, mut changes) = (Vec::new(), Vec::new(), Vec::new(), Changes::default());
-        for append in appends {
-            events.extend(append.events.iter().map(|(id, number, event)| json!({ "id": [id, number], "doc": event })));
-            orders.push(&append.order);
-            audit.extend(&append.audit);
-            changes.add(&append.changes);
+    async fn commit<'a>(
+        &self,
+        appends: impl Iterator<Item = &'a Append> + Clone,
+        last: bool,
+    ) -> Result<(), NotAppended> {
+        let events = || appends.clone().flat_map(|append| append.events.iter());
+        let rows: Vec<_> = events().map(|event| json!({ "id": key(event), "doc": text(event) })).collect();
+        let mut variables = Variables::default()
+            .with("count", rows.len())
+            .with("ids", events().map(key).collect::<Vec<_>>())
+            .with("events", rows);
+        let mut statements = format!("{APPEND}$last;");
+        for (n, append) in appends.clone().enumerate() {
+            write!(statements, "UPSERT $order_{n} CONTENT $row_{n} RETURN NONE;").expect("a string takes everything");
+            variables.set(format!("order_{n}"), record("orders", append.order["id"].clone()));
+            variables.set(format!("row_{n}"), append.order.clone());
         }
-        let ids: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
-        let asked_for = if audit.is_empty() { "" } else { "INSERT INTO audit $audit RETURN NONE;" };
-        let mut variables =
-            json!({ "count": events.len(), "events": events, "ids": ids, "orders": orders, "audit": audit });
-        let counted = changes.statements(&mut variables);
-        let given = if last { self.turns.giving(self.turn, &mut variables) } else { "" };
-        let statements = format!("{APPEND}{asked_for}{counted}{given}COMMIT;");
-        match timeout(WRITE_TIMEOUT, self.database.run(&statements, &variables)).await {
-            Ok(Ok(_)) => Ok(()),
+        let audit: Vec<_> = appends.clone().filter_map(|append| append.audit.clone()).collect();
+        if !audit.is_empty() {
+            statements += "INSERT INTO audit $audit RETURN NONE;";
+            variables.set("audit", audit);
+        }
+        let mut changes = Changes::default();
+        appends.clone().for_each(|append| changes.add(&append.changes));
+        changes.put(&mut statements, &mut variables);
+        if last {
+            statements += self.turns.giving(self.turn, &mut variables);
+        }
+        statements += "COMMIT;";
+        match timeout(WRITE_TIMEOUT, self.database.run(&statements, variables)).await {
+            Ok(Ok(mut answers)) => {
+                // What is not told of is read.
+                if let Ok(last) = answers.read(LAST) {
+                    self.tell(events(), last);
+                }
+                Ok(())
+            }
             Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),
             Ok(Err(error)) => Err(NotAppended::Store(error)),
             Err(_) => Err(NotAppended::NoAnswer),
         }
+    }
+
+    /// Tells of events, the last of which has that position.
+    fn tell<'a>(&self, events: impl Iterator<Item = &'a Event>, last: u64) {
+        if self.written.receiver_count() == 0 {
+            return;
+        }
+        let events: Vec<_> = events.cloned().collect();
+        let positions = last + 1 - events.len() as u64..;
+        let written = positions.zip(events).map(|(position, event)| Positioned { position, event }).collect();
+        // They may have gone at this moment.
+        let _ = self.written.send(written);
     }
 }
 

@@ -11,7 +11,7 @@ use workflows::provider::Listing;
 use workflows::{OrderId, PaymentId, ProviderError};
 
 use super::book::{Attempts, Book, Opening, Standing, State, audited, now};
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, Variables};
 use crate::together::Together;
 
 const TABLES: &str = "
@@ -42,13 +42,13 @@ pub async fn open(database: Database) -> Result<Arc<dyn Book>, StoreError> {
     database.define(TABLES).await?;
     let to = database.clone();
     let insert = move |all: &[Opened]| {
-        let payments: Vec<_> = all.iter().map(|opened| &opened.payment).collect();
-        let entries: Vec<_> = all.iter().filter_map(|opened| opened.entry.as_ref()).collect();
+        let payments: Vec<_> = all.iter().map(|opened| opened.payment.clone()).collect();
+        let entries: Vec<_> = all.iter().filter_map(|opened| opened.entry.clone()).collect();
         let booked = if entries.is_empty() { "" } else { "INSERT INTO ledger $entries RETURN NONE;" };
         let statements = format!("BEGIN; INSERT INTO payments $payments RETURN NONE; {booked} COMMIT;");
-        let variables = json!({ "payments": payments, "entries": entries });
+        let variables = Variables::default().with("payments", payments).with("entries", entries);
         let (to, count) = (to.clone(), all.len());
-        async move { to.run(&statements, &variables).await.map(|_| vec![(); count]) }
+        async move { to.run(&statements, variables).await.map(|_| vec![(); count]) }
     };
     Ok(Arc::new(Surreal { openings: Together::start(insert), database }))
 }

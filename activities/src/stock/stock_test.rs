@@ -2,12 +2,19 @@ use super::*;
 use crate::Store;
 use futures::future::join_all;
 use workflows::stock::Wanted;
-use workflows::{Currency, MerchantId, Money};
+use workflows::{Currency, Money, OrderId};
+
+async fn database() -> Database {
+    let store = Store::open("mem://").await.expect("opens");
+    store.database("stock").await.expect("opens")
+}
 
 async fn stock(on_hand: Option<i64>) -> Arc<BuiltIn> {
-    let store = Store::open("mem://").await.expect("opens");
-    let database = store.database("stock").await.expect("opens");
-    let stock = BuiltIn::open(database, Arc::new(Modes::default())).await.expect("defines");
+    over(&database().await, on_hand).await
+}
+
+async fn over(database: &Database, on_hand: Option<i64>) -> Arc<BuiltIn> {
+    let stock = BuiltIn::open(database.clone(), Arc::new(Modes::default())).await.expect("defines");
     for sku in ["chili", "soy"] {
         assert!(matches!(stock.put_product(&product(sku, on_hand)).await, Ok(ProductPut::Saved(_))));
     }
@@ -124,6 +131,29 @@ async fn never_oversold_by_concurrent_orders() {
     }
     assert_eq!(held, 10);
     assert_eq!(shelves(&stock).await[0], (Some(10), 10));
+}
+
+#[tokio::test]
+async fn nor_by_processes_that_take_from_the_same_stock() {
+    let database = database().await;
+    let processes = [over(&database, Some(10)).await, over(&database, Some(10)).await];
+    let take = async |n: u128| {
+        let stock = &processes[usize::from(n < 20)];
+        let order = OrderId::from_bits(n);
+        let reserved = stock.reserve(&reservation(&order, &[("chili", 1), ("soy", 1)])).await.expect("answers");
+        if reserved != Reserved::Held {
+            return false;
+        }
+        // It goes on wherever there is somebody who does.
+        let other = &processes[usize::from(n >= 20)];
+        let order = of(&order);
+        let (one, two) = tokio::join!(stock.commit(&order), other.commit(&order));
+        one.and(two).expect("commits");
+        true
+    };
+    let held = join_all((0..40).map(take)).await;
+    assert_eq!(held.into_iter().filter(|held| *held).count(), 10);
+    assert_eq!(shelves(&processes[0]).await, [(Some(0), 0), (Some(0), 0)]);
 }
 
 #[tokio::test]

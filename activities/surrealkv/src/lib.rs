@@ -9,7 +9,17 @@
 
 use std::path::PathBuf;
 
-pub use mended::{Durability, Error, HistoryOptions, LSMIterator, Mode, Result, Transaction, Tree};
+pub use mended::{Error, HistoryOptions, LSMIterator, Mode, Result, Transaction, Tree};
+
+/// When a commit is on the disk. SurrealDB asks for [`Durability::Eventual`] whatever its own settings say, and syncs afterwards
+/// if they say so, when others have read the commit already: what they answered because of it could be gone after a power loss.
+pub struct Durability;
+
+#[expect(non_upper_case_globals, reason = "it stands for a variant")]
+impl Durability {
+    /// Before anybody sees it. Commits that come together are synced together.
+    pub const Eventual: mended::Durability = mended::Durability::Immediate;
+}
 
 /// Opens a [`Tree`], which is as surrealkv has it but for what is set here.
 #[derive(Default)]

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use poem_openapi::types::ToJSON;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use workflows::order::{Event, OrderBook, Positioned};
 use workflows::{OrderId, ProviderError, Role};
 
@@ -23,7 +24,7 @@ pub(super) const PAGE: u32 = 200;
 /// How long what other processes write may go unseen, and how long while somebody waits for one order.
 const POLL: Duration = Duration::from_millis(250);
 const POLL_FOR_ONE: Duration = Duration::from_millis(100);
-/// What is written within this time is read together.
+/// What other processes write within this time is read together.
 const GATHER: Duration = Duration::from_millis(10);
 /// How long the store is left alone after it did not answer.
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -107,32 +108,41 @@ impl Shared {
         self.told.receiver_count() == 0 && self.listeners().is_empty()
     }
 
-    /// Tells what is written after a position, until nobody listens any more.
+    /// Tells what is written after a position, until nobody listens any more. What this process writes is handed on; it reads
+    /// what others may have written before that, or at all.
     async fn follow(self: Arc<Self>, mut after: u64) {
         let mut written = self.orders.written();
-        let mut listened = Instant::now();
+        let (mut listened, mut reads) = (Instant::now(), true);
         loop {
-            written.mark_unchanged();
-            let pause = match ask("orders.feed", self.orders.feed(after, PAGE)).await {
-                Ok(events) if events.is_empty() => None,
-                Ok(events) => {
-                    for event in events {
-                        after = event.position;
-                        self.tell(event);
+            if reads {
+                match ask("orders.feed", self.orders.feed(after, PAGE)).await {
+                    Ok(events) => {
+                        reads = !events.is_empty();
+                        self.tell_all(&events, &mut after);
                     }
-                    Some(GATHER)
+                    Err(_) => sleep(RECOVERY).await,
                 }
-                Err(_) => Some(RECOVERY),
+            }
+            let wait = match (reads, self.listeners().is_empty()) {
+                (true, _) => GATHER,
+                (false, true) => POLL,
+                (false, false) => POLL_FOR_ONE,
             };
-            if let Some(pause) = pause {
-                sleep(pause).await;
-            } else {
-                let poll = if self.listeners().is_empty() { POLL } else { POLL_FOR_ONE };
-                tokio::select! {
-                    // It fails where nothing is written any more in this process; others may write.
-                    Ok(()) = written.changed() => {},
-                    () = sleep(poll) => {},
+            match timeout(wait, written.recv()).await {
+                // Where there is a gap, it is read together with what came after it.
+                Ok(Ok(events)) => {
+                    let follows = events.first().is_some_and(|first| first.position <= after + 1);
+                    if follows {
+                        self.tell_all(&events, &mut after);
+                    }
+                    reads |= !follows;
                 }
+                // Nothing is written any more in this process.
+                Ok(Err(RecvError::Closed)) => {
+                    sleep(wait).await;
+                    reads = true;
+                }
+                Ok(Err(RecvError::Lagged(_))) | Err(_) => reads = true,
             }
             let mut follower = self.follower.lock().await;
             if !self.is_left_alone() {
@@ -144,7 +154,15 @@ impl Shared {
         }
     }
 
-    fn tell(&self, told: Positioned) {
+    /// Tells those after a position, which is that of the last of them then.
+    fn tell_all(&self, events: &[Positioned], after: &mut u64) {
+        for event in events.iter().filter(|event| event.position > *after) {
+            self.tell(event);
+        }
+        *after = events.last().map_or(*after, |last| last.position.max(*after));
+    }
+
+    fn tell(&self, told: &Positioned) {
         self.metrics.told_of(told.event.at);
         if let Some(listeners) = self.listeners().get(&told.event.order_id) {
             for listener in listeners {
@@ -153,7 +171,7 @@ impl Shared {
             }
         }
         if self.told.receiver_count() > 0 {
-            let _ = self.told.send(Arc::new(Told::from(told)));
+            let _ = self.told.send(Arc::new(Told::from(told.clone())));
         }
     }
 }

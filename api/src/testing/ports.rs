@@ -1,11 +1,12 @@
 //! The ports in memory. What only the workflow asks of a port is impossible here, or nothing.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use workflows::audit::{Act, Audit, AuditEntry, End, TrailQuery};
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::merchant::{Merchant, MerchantPut, Merchants};
@@ -50,7 +51,7 @@ impl OrderBook for State {
         Ok(locked(&self.feed).len() as u64)
     }
 
-    fn written(&self) -> watch::Receiver<u64> {
+    fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>> {
         self.written.subscribe()
     }
 

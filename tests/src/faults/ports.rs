@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 use workflows::delivery::{Deliveries, Delivery, DeliveryRequest};
 use workflows::kitchen::{Kitchen, Ticket};
 use workflows::notification::{
@@ -85,7 +85,7 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.last_position().await
     }
 
-    fn written(&self) -> watch::Receiver<u64> {
+    fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>> {
         self.inner.written()
     }
 

@@ -1,9 +1,11 @@
 //! The book of orders: where the workflow writes and everybody reads.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 
 use super::{Actor, Event, Fact, Order, Status};
 use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, ProviderError, Step};
@@ -80,8 +82,9 @@ pub trait OrderBook: Send + Sync {
     /// The position of the last event; 0 where there is none.
     async fn last_position(&self) -> Result<u64, ProviderError>;
 
-    /// Changes whenever this process has written events. What other processes write does not show here.
-    fn written(&self) -> watch::Receiver<u64>;
+    /// What this process writes from now on, as soon as it is written: what one transaction wrote each time, in the order of
+    /// the feed, which has gaps here where other processes write, too.
+    fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>>;
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
 

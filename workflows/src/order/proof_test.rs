@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use tokio::sync::watch;
+use tokio::sync::broadcast;
 
 use super::super::{
     Customer, Dashboard, DashboardQuery, Entry, Event, Line, OrderFilter, Placement, Positioned, Recorded, Trouble,
@@ -312,7 +312,7 @@ impl OrderBook for InMemory {
         Err(ProviderError::impossible("nobody follows it"))
     }
 
-    fn written(&self) -> watch::Receiver<u64> {
+    fn written(&self) -> broadcast::Receiver<std::sync::Arc<[Positioned]>> {
         unimplemented!("a proof asks for orders only")
     }
 
