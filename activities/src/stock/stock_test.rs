@@ -2,7 +2,7 @@ use super::*;
 use crate::Store;
 use futures::future::join_all;
 use workflows::stock::Wanted;
-use workflows::{Currency, Money, OrderId};
+use workflows::{Currency, MerchantId, Money};
 
 async fn database() -> Database {
     let store = Store::open("mem://").await.expect("opens");
