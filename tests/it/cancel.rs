@@ -54,7 +54,7 @@ async fn cancels_from_all_sides_undo_everything_once() {
             jumun.cancel_in_engine(&id).await;
         }
         jumun.sandbox("delivery", "up").await;
-        jumun.cancel_in_engine(&id).await;
+        jumun.cancel_in_engine_at_the_end(&id).await;
         shop.reaches(&id, "cancelled").await;
         assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
         assert_eq!(shop.shelf("chili").await, (100, 0, 100));

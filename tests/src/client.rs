@@ -292,18 +292,24 @@ impl Jumun {
 
     /// Presses the engine's cancel button for an order's workflow.
     pub async fn cancel_in_engine(&self, order_id: &str) {
-        self.press_in_engine(order_id, "cancel").await;
+        let _ = self.press_in_engine(order_id, "cancel").await.ok();
+    }
+
+    /// The same for one that may have ended by now, whose button does nothing any more.
+    pub async fn cancel_in_engine_at_the_end(&self, order_id: &str) {
+        let answer = self.press_in_engine(order_id, "cancel").await;
+        assert!(answer.status == 409 || answer.status < 300, "{answer:#?}");
     }
 
     /// Presses the engine's pause button for an order's workflow.
     pub async fn pause_in_engine(&self, order_id: &str) {
-        self.press_in_engine(order_id, "pause").await;
+        let _ = self.press_in_engine(order_id, "pause").await.ok();
     }
 
-    async fn press_in_engine(&self, order_id: &str, button: &str) {
+    async fn press_in_engine(&self, order_id: &str, button: &str) -> Answer {
         let id = self.run_of(order_id).await;
         let request = self.client.patch(format!("{}/invocations/{id}/{button}", self.ready.engine_admin));
-        let _ = self.send(request).await.ok();
+        self.send(request).await
     }
 }
 
