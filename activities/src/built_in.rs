@@ -29,16 +29,7 @@ pub(crate) const fn database(context: Context) -> &'static str {
 
 /// A provider's own store.
 pub(crate) async fn store(url: &str, failure: &StoreFailure) -> Result<Store, StoreError> {
-    Store::open_with(&synced(url), failure.clone()).await
-}
-
-/// The URL, such that what a commit has written is on the disk before it is answered: a provider that a crash makes
-/// forget what it has answered would charge twice. The store's own default writes a little later.
-fn synced(url: &str) -> String {
-    if !url.starts_with("surrealkv://") || url.contains("sync=") {
-        return url.to_owned();
-    }
-    format!("{url}{}sync=every", if url.contains('?') { '&' } else { '?' })
+    Store::open_with(url, failure.clone()).await
 }
 
 pub(crate) async fn payments(store: &Store, modes: &Arc<Modes>) -> Result<Arc<dyn Payments>, OpenError> {
@@ -90,22 +81,4 @@ pub(crate) async fn notifications(
 ) -> Result<Arc<dyn Notifications>, OpenError> {
     let database = store.database(database(Context::Notification)).await?;
     Ok(Arc::new(notification::BuiltIn::open(database, modes.clone(), settings.clone()).await?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_provider_forgets_nothing_that_it_answered() {
-        for (url, expected) in [
-            ("surrealkv:///data", "surrealkv:///data?sync=every"),
-            ("surrealkv:///data?versioned=true", "surrealkv:///data?versioned=true&sync=every"),
-            ("surrealkv:///data?sync=never", "surrealkv:///data?sync=never"),
-            ("mem://", "mem://"),
-            ("wss://store", "wss://store"),
-        ] {
-            assert_eq!(synced(url), expected);
-        }
-    }
 }

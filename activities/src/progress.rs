@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use surrealdb::types::RecordId;
 use workflows::MerchantId;
 
-use crate::store::{Database, StoreError, Variables, record, records};
+use crate::store::{Database, StoreError, Variables, records};
 use crate::together::Together;
 
 pub struct Progress {
@@ -118,30 +119,31 @@ async fn carry_out(database: &Database, table: &str, moves: &[Move]) -> Result<V
         let ids: Vec<String> = answers.read(n + usize::from(!is_one))?;
         states.extend(ids.into_iter().map(|id| ((*change, id), change.to.to_owned())));
     }
-    let mut answer = Vec::with_capacity(moves.len());
-    for one in moves {
-        answer.push(match one {
-            Move::Create(_) => None,
-            Move::Advance(id, change) => match states.get(&(*change, id.clone())) {
-                Some(state) => Some(state.clone()),
-                None => advance(database, table, id, *change).await?,
-            },
-        });
+    for (change, ids) in &mut changes {
+        ids.retain(|id| !states.contains_key(&(*change, (*id).to_owned())));
     }
-    Ok(answer)
+    for (change, ids) in changes.into_iter().filter(|(_, ids)| !ids.is_empty()) {
+        let found = advance(database, records(table, ids.iter().map(|id| json!(id))), change).await?;
+        states.extend(found.into_iter().map(|(id, state)| ((change, id), state)));
+    }
+    let state = |one: &Move| match one {
+        Move::Create(_) => None,
+        Move::Advance(id, change) => states.get(&(*change, id.clone())).cloned(),
+    };
+    Ok(moves.iter().map(state).collect())
 }
 
-/// Moves a record that has not been where it is moved from, unless it is there by now, and tells its state.
-async fn advance(database: &Database, table: &str, id: &str, change: Change) -> Result<Option<String>, StoreError> {
+/// Moves records that have not been where they are moved from, those that are there by now, and tells the states of all. If it
+/// fails, what it was asked along with is done all the same: every move may be asked for again.
+async fn advance(database: &Database, all: Vec<RecordId>, change: Change) -> Result<Vec<(String, String)>, StoreError> {
     let statement = "
-        UPDATE $record SET
+        UPDATE $all SET
             updated_at = IF state IN $from { $now } ELSE { updated_at },
             state = IF state IN $from { $to } ELSE { state }
-        RETURN VALUE state
+        RETURN VALUE [record::id(id), state]
     ";
-    let variables = Variables::from(json!({ "from": change.from, "to": change.to, "now": now() }))
-        .with("record", record(table, json!(id)));
-    Ok(database.run(statement, variables).await?.read::<Vec<String>>(0)?.pop())
+    let variables = Variables::from(json!({ "from": change.from, "to": change.to, "now": now() })).with("all", all);
+    database.run(statement, variables).await?.read(0)
 }
 
 fn now() -> DateTime<Utc> {

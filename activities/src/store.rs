@@ -468,19 +468,26 @@ mod embedded {
     pub(super) async fn open(url: &str) -> Result<Surreal<Db>, Error> {
         let bounds =
             BOUNDS.into_iter().fold(ConfigMap::empty(), |bounds, (name, value)| bounds.with_key_value(name, value));
-        // Every commit is synced before anybody sees it (`activities/surrealkv`), so there is nothing to sync once more after it.
-        let url = url.replace("sync=every", "sync=never");
         let datastore = Datastore::builder()
             .with_config(bounds)
             // They write, and must not do so before the version of the store is known.
             .without_maintenance_tasks()
-            .build_with_path(&url)
+            .build_with_path(&not_synced_again(url))
             .await
             .map_err(|error| Error::internal(error.to_string()))?;
         datastore.check_version().await.map_err(|error| Error::internal(error.to_string()))?;
         datastore.bootstrap().await.map_err(|error| Error::internal(error.to_string()))?;
         datastore.start_maintenance_tasks();
         Surreal::<Db>::unstable_from_datastore(datastore, None).await
+    }
+
+    /// The URL such that `SurrealDB` does not sync once more what its storage engine has synced before anybody saw it:
+    /// `activities/surrealkv` sees to that for every commit, whatever the URL says.
+    pub(super) fn not_synced_again(url: &str) -> String {
+        let (path, settings) = url.split_once('?').unwrap_or((url, ""));
+        let others = settings.split('&').filter(|setting| !setting.is_empty() && !setting.starts_with("sync="));
+        let settings: Vec<_> = others.chain(["sync=never"]).collect();
+        format!("{path}?{}", settings.join("&"))
     }
 }
 

@@ -115,3 +115,20 @@ async fn a_server_that_is_silent_is_connected_to_anew() {
         database.run("SELECT VALUE id FROM piece", &Value::Null).await.expect("reads").read(0).expect("ids");
     assert_eq!(there.len(), 2, "{there:?}");
 }
+
+/// A power loss is nothing that a test can bring about. What a commit is on the disk by is one constant of the storage engine that
+/// is ours, so it has to be the one that the store is built with.
+#[test]
+fn what_syncs_every_commit_is_what_the_store_is_built_with() {
+    let locked = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).expect("reads");
+    let mut packages = locked.split("[[package]]");
+    let over = packages.find(|package| package.contains("name = \"surrealdb-kvs-surrealkv\"")).expect("is there");
+    assert!(over.contains(" \"surrealkv 0.21.1000\""), "{over}");
+    for (url, opened) in [
+        ("surrealkv:///sync=every/data", "surrealkv:///sync=every/data?sync=never"),
+        ("surrealkv:///data?sync=5s", "surrealkv:///data?sync=never"),
+        ("surrealkv:///data?versioned=true&sync=every", "surrealkv:///data?versioned=true&sync=never"),
+    ] {
+        assert_eq!(embedded::not_synced_again(url), opened);
+    }
+}

@@ -357,6 +357,11 @@ impl State {
         locked(&self.events).len()
     }
 
+    /// The number of an order's last event.
+    pub(crate) fn last_of(&self, id: &OrderId) -> u32 {
+        locked(&self.events)[id].last().expect("it was placed").number
+    }
+
     /// What the engine was sent beside orders, since this was asked last.
     pub(crate) fn take_sent(&self) -> Vec<(String, Value)> {
         std::mem::take(&mut locked(&self.sent))

@@ -140,6 +140,8 @@ impl Cluster {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("RESTATE_ADVERTISED_ADDRESS", format!("http://{fabric}"))
             .env("RESTATE_DEFAULT_REPLICATION", "2")
+            // More than one machine needs: each node leads some.
+            .env("RESTATE_DEFAULT_NUM_PARTITIONS", "4")
             .env("RESTATE_WORKER__INVOKER__REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE", directory.join("identity.pem"))
             .env("RESTATE_METADATA_CLIENT__ADDRESSES", format!("[{}]", fabrics.join(",")))
             .env("RESTATE_INGRESS__BIND_ADDRESS", ingress.to_string())

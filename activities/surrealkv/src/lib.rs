@@ -5,7 +5,8 @@
 //! and a new log, applies the commit to the new ones, and deletes the old log as soon as the old table is on the disk: a
 //! process that is killed before the new table is there, too, has lost a commit that was answered (seen in a chaos run:
 //! three events of two orders in 2,677). `a_crash_loses_nothing_however_much_was_written` in `activities/src/store_test.rs`
-//! holds that. surrealkv 1 tells which log each table needs. This crate can go once SurrealDB has moved on to it.
+//! holds that. surrealkv 1 tells which log each table needs. Once SurrealDB has moved on to it, this crate can go, but for
+//! [`Durability`].
 
 use std::path::PathBuf;
 
@@ -64,5 +65,15 @@ impl TreeBuilder {
     /// Where the directory cannot be opened, or is another process'.
     pub fn build(self) -> Result<Tree> {
         self.0.build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_seen_that_is_not_on_the_disk() {
+        assert_eq!(Durability::Eventual, mended::Durability::Immediate);
     }
 }

@@ -222,3 +222,71 @@ impl Drop for OfOrder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Failing, World, order};
+    use workflows::Step;
+    use workflows::order::Fact;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A world, an order of it, and who listens to that.
+    async fn listening() -> (World, OrderId, OfOrder) {
+        let world = World::new().await;
+        let id = world.placed(order()).await;
+        let feed = Feed::new(world.state.clone(), Metrics::new());
+        let heard = feed.listen_to(&id).await.expect("the store is there");
+        (world, id, heard)
+    }
+
+    fn fact() -> [(Step, Fact); 1] {
+        [(Step::KitchenOffer, Fact::OrderOffered)]
+    }
+
+    /// The numbers of the next events: so many, and no more for now.
+    async fn numbers(heard: &mut OfOrder, count: usize) -> Vec<u32> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            let next = heard.next(Instant::now() + PATIENCE).await;
+            assert!(!next.is_empty(), "only {events:?}");
+            events.extend(next.into_iter().map(|event| event.number));
+        }
+        events
+    }
+
+    #[tokio::test]
+    async fn what_this_process_writes_is_handed_on_and_not_read() {
+        let (world, id, mut heard) = listening().await;
+        let last = world.state.last_of(&id);
+        world.fail(Failing::StoreAway);
+        world.state.write(&id, fact());
+        world.state.write(&id, fact());
+        assert_eq!(numbers(&mut heard, 2).await, [last + 1, last + 2]);
+    }
+
+    #[tokio::test]
+    async fn what_others_write_comes_before_what_follows_it() {
+        let (world, id, mut heard) = listening().await;
+        let last = world.state.last_of(&id);
+        for n in 0..5 {
+            let first = last + 1 + 3 * n;
+            world.state.write(&id, fact());
+            world.state.write_elsewhere(&id, fact());
+            world.state.write(&id, fact());
+            assert_eq!(numbers(&mut heard, 3).await, [first, first + 1, first + 2]);
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_falls_behind_misses_nothing() {
+        let (world, id, mut heard) = listening().await;
+        let last = world.state.last_of(&id);
+        // More than are kept for those who are slow.
+        for _ in 0..100 {
+            world.state.write(&id, fact());
+        }
+        assert_eq!(numbers(&mut heard, 100).await, (last + 1..=last + 100).collect::<Vec<_>>());
+    }
+}
