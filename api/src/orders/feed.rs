@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use poem_openapi::types::ToJSON;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Mutex, broadcast, mpsc};
 use tokio::task::JoinHandle;
@@ -92,8 +93,10 @@ impl Feed {
         let mut follower = shared.follower.lock().await;
         let listens = listen(shared);
         if follower.as_ref().is_none_or(JoinHandle::is_finished) {
+            // In this order: what is written in between comes both ways, and not neither.
+            let written = shared.orders.written();
             let last = shared.orders.last_position().await?;
-            *follower = Some(tokio::spawn(shared.clone().follow(last)));
+            *follower = Some(tokio::spawn(shared.clone().follow(written, last)));
         }
         Ok(listens)
     }
@@ -110,8 +113,7 @@ impl Shared {
 
     /// Tells what is written after a position, until nobody listens any more. What this process writes is handed on; it reads
     /// what others may have written before that, or at all.
-    async fn follow(self: Arc<Self>, mut after: u64) {
-        let mut written = self.orders.written();
+    async fn follow(self: Arc<Self>, mut written: Receiver<Arc<[Positioned]>>, mut after: u64) {
         let (mut listened, mut reads) = (Instant::now(), true);
         loop {
             if reads {
