@@ -176,7 +176,8 @@ struct Server {
 }
 
 impl Store {
-    /// Opens `url`: `surrealkv://PATH?sync=every` or `mem://` (both embedded), or a SurrealDB server.
+    /// Opens `url`: `surrealkv://PATH`, where every commit is synced whatever else the URL says, or `mem://` (both embedded), or a
+    /// SurrealDB server.
     ///
     /// # Errors
     /// Where the store cannot be opened, or its engine is not built in.

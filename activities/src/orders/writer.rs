@@ -34,7 +34,7 @@ const APPEND: &str = "
     INSERT INTO events $events RETURN NONE;
     CREATE type::record('feed', [$last]) SET events = $ids RETURN NONE;
 ";
-/// What `$last` is.
+/// Which answer is `$last`, by which it is told where the events stand in the feed.
 const LAST: usize = 4;
 
 /// Events of one order, and what they make of it.
