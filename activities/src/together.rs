@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
@@ -43,16 +44,44 @@ impl<T: Send + Sync + 'static, R: Send + 'static> Together<T, R> {
 
 /// The documents of a table that are asked for at the same time, by their ids: read together, and `None` where there is none.
 pub fn documents(database: Database, table: &'static str) -> Together<String, Option<Value>> {
+    rows(database, table, "doc")
+}
+
+/// The same of something else that is in the rows.
+pub fn rows<R>(database: Database, table: &'static str, what: &'static str) -> Together<String, Option<R>>
+where
+    R: DeserializeOwned + Clone + Send + 'static,
+{
     Together::start(move |ids: &[String]| {
         let (database, ids) = (database.clone(), ids.to_vec());
         async move {
             let named = Variables::default().with("ids", records(table, ids.iter().map(|id| json!(id))));
-            let statement = "SELECT VALUE [record::id(id), doc] FROM $ids";
-            let found: Vec<(String, Value)> = database.run(statement, named).await?.read(0)?;
+            let statement = format!("SELECT VALUE [record::id(id), {what}] FROM $ids");
+            let found: Vec<(String, R)> = database.run(&statement, named).await?.read(0)?;
             let found: BTreeMap<_, _> = found.into_iter().collect();
             Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
         }
     })
+}
+
+/// How often others go first.
+const OTHERS_FIRST: usize = 4;
+
+/// Lets go first whatever can go on, which may be those who come with something that can be done together with this. Where nothing
+/// waits for the processors, that takes no time.
+pub async fn others_first() {
+    for _ in 0..OTHERS_FIRST {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Takes what else has come, up to so many in all.
+pub fn more<T>(waiting: &mut mpsc::Receiver<T>, come: &mut Vec<T>, most: usize) {
+    while come.len() < most
+        && let Ok(one) = waiting.try_recv()
+    {
+        come.push(one);
+    }
 }
 
 async fn work<T, R, C, F>(mut waiting: mpsc::Receiver<(T, Done<R>)>, commit: C)
@@ -62,6 +91,8 @@ where
 {
     let mut come = Vec::new();
     while waiting.recv_many(&mut come, MOST).await > 0 {
+        others_first().await;
+        more(&mut waiting, &mut come, MOST);
         let (all, done): (Vec<T>, VecDeque<_>) = come.drain(..).filter(|(_, done)| !done.is_closed()).unzip();
         if all.is_empty() {
             continue;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::notification::workflow::MessageQueueIngressClient;
 use workflows::order::PlaceOrder;
-use workflows::order::command::{CommandRequest, Verdict};
+use workflows::order::command::{CommandRequest, Passed, Verdict};
 use workflows::order::late::LateDepositIngressClient;
 use workflows::order::workflow::OrderWorkflowIngressClient;
 use workflows::payment::Due;
@@ -25,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(2);
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 const SUBMIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Afterwards it is asked what became of that, which takes as long as a command.
+const PASS_TIMEOUT: Duration = Duration::from_secs(2);
 /// A cancel is answered when it is decided, and it may find a step in the middle of an attempt.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -76,7 +78,8 @@ pub struct Engine {
 #[derive(Clone)]
 struct Ingress {
     client: ReqwestClient,
-    health_url: String,
+    /// The base URL, without a slash at its end.
+    url: String,
 }
 
 /// A workflow as the engine sees it.
@@ -131,8 +134,8 @@ impl Engine {
         let http = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_TIMEOUT).build()?;
         let ingress = urls.iter().map(|url| {
             let url = url.as_ref();
-            let health_url = format!("{}/restate/health", url.trim_end_matches('/'));
-            Ok(Ingress { client: Client::new(url.parse()?, http.clone())?, health_url })
+            let client = Client::new(url.parse()?, http.clone())?;
+            Ok(Ingress { client, url: url.trim_end_matches('/').to_owned() })
         });
         let admin = admin_urls.iter().map(|url| {
             let url = url.as_ref().trim_end_matches('/');
@@ -156,6 +159,18 @@ impl Engine {
         Ok(())
     }
 
+    /// Has an order pass its gate, unless somebody else does so first: whether it did is told by what becomes of the order, or by
+    /// [`Engine::command`]. Asking again changes nothing.
+    pub(crate) async fn pass(&self, awakeable: &str, passed: &Passed) -> Result<(), EngineError> {
+        let resolve = |node: Ingress| {
+            let resolve = self.http.post(format!("{}/restate/awakeables/{awakeable}/resolve", node.url));
+            let resolve = resolve.json(passed).send();
+            async { resolve.await?.error_for_status() }
+        };
+        self.ingress.ask(PASS_TIMEOUT, resolve).await?;
+        Ok(())
+    }
+
     /// Carries a command to the order's workflow, and its verdict back.
     pub(crate) async fn command(&self, order_id: &OrderId, request: CommandRequest) -> Result<Verdict, EngineError> {
         let call = |node: Ingress| {
@@ -169,7 +184,7 @@ impl Engine {
     /// Whether the ingress takes requests. The caller says how long it waits.
     pub(crate) async fn health(&self) -> Result<(), EngineError> {
         let healthy = |node: Ingress| {
-            let answer = self.http.get(&node.health_url).send();
+            let answer = self.http.get(format!("{}/restate/health", node.url)).send();
             async { answer.await?.error_for_status() }
         };
         self.ingress.ask(HEALTH_TIMEOUT, healthy).await?;

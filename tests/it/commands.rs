@@ -48,3 +48,13 @@ async fn unknown_orders_and_commands_are_not_found() {
     let _ = shop.jumun.command(&id, "teleport").await.problem(404, "not-found");
     let _ = shop.jumun.command("nonsense", "cancel").await.problem(404, "not-found");
 }
+
+#[tokio::test]
+async fn a_command_that_nobody_contests_is_no_invocation_of_its_own() {
+    let shop = Shop::open_with(shared().await, "pizza").await;
+    let id = shop.placed().await;
+    shop.jumun.drive(&id, "closed").await;
+    let handlers: Vec<_> =
+        shop.jumun.invocations(&id).await.iter().map(|row| row["target_handler_name"].clone()).collect();
+    assert_eq!(handlers, ["run"]);
+}

@@ -281,11 +281,13 @@ impl Jumun {
 
     /// Waits until the engine has a cancel of an order's workflow in its journal, whether or not the workflow has heard it.
     pub async fn hears_cancel(&self, order_id: &str) {
-        let query = format!("SELECT entry_type FROM sys_journal WHERE id = '{}'", self.run_of(order_id).await);
+        let run = self.run_of(order_id).await;
+        let query = format!("SELECT entry_lite_json FROM sys_journal WHERE id = '{run}' AND entry_type LIKE '%Signal'");
         until("the cancel", async || {
-            let entries = self.engine_query(&query).await;
-            let kinds = entries.iter().filter_map(|entry| entry["entry_type"].as_str());
-            kinds.into_iter().any(|kind| kind.contains("Signal")).then_some(())
+            let signals = self.engine_query(&query).await;
+            let signals = signals.iter().filter_map(|entry| entry["entry_lite_json"].as_str());
+            // Of all signals, the engine's own.
+            signals.into_iter().any(|signal| signal.contains("{\"SignalIndex\":1}")).then_some(())
         })
         .await;
     }

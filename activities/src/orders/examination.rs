@@ -126,7 +126,7 @@ fn order(id: &str, stored: &Value, told: &[EventRow], changes: &mut Changes, fou
         return;
     };
     changes.add(&Changes::between(None, &expected, &events));
-    let row = with_members(row(&expected));
+    let row = with_members(row(&expected, None));
     // What comes of failures is told by no event.
     for column in ["place", "status", "merchant_id", "customer_id", "moving_since"] {
         if stored[column] != row[column] {

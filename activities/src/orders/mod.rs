@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, DurationRound, SubsecRound, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -29,7 +29,8 @@ use tally::Changes;
 use writer::{Append, NotAppended, Writer};
 
 // `place` sorts orders by time. `for_courier` is there for orders that a courier sees: who took it, or nobody yet. `moving_since` is there while an order waits for nobody and is not at its end;
-// `still_since` is when it should have gone on: that, or else when its step began to fail.
+// `still_since` is when it should have gone on: that, to the second, or else when its step began to fail. `awakeable` is there while
+// the order waits at a gate.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS events SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS orders SCHEMALESS;
@@ -48,7 +49,7 @@ const TABLES: &str = "
 
 const NOTE_FAILURE: &str = "
     UPDATE type::record('orders', $id) SET
-        still_since = moving_since ?? (IF trouble.step = $step THEN still_since ELSE $since END),
+        still_since = IF moving_since OR trouble.step = $step THEN still_since ELSE $since END,
         trouble = {
             step: $step,
             since: IF trouble.step = $step THEN trouble.since ELSE $at END,
@@ -60,7 +61,10 @@ const NOTE_FAILURE: &str = "
 ";
 
 const FORGET_FAILURES: &str = "
-    UPDATE type::record('orders', $id) SET trouble = NONE, still_since = moving_since WHERE trouble != NONE RETURN NONE
+    UPDATE type::record('orders', $id) SET
+        trouble = NONE,
+        still_since = IF moving_since THEN still_since END
+    WHERE trouble != NONE RETURN NONE
 ";
 
 /// Still since before a time. What is not still has no time, which sorts before every text.
@@ -74,7 +78,7 @@ const LONGEST_WHY: usize = 500;
 
 pub struct Orders {
     database: Database,
-    documents: Together<String, Option<Value>>,
+    rows: Together<String, Option<(Value, Option<String>)>>,
     writer: Writer,
 }
 
@@ -92,7 +96,7 @@ impl Orders {
         database.define(TABLES).await?;
         database.define(audit::TABLE).await?;
         Ok(Self {
-            documents: together::documents(database.clone(), "orders"),
+            rows: together::rows(database.clone(), "orders", "[doc, awakeable]"),
             writer: Writer::start(database.clone()),
             database,
         })
@@ -147,9 +151,9 @@ impl Orders {
 }
 
 /// What an order's row says besides the order itself. Made anew by every append, which so ends the order's trouble.
-fn row(order: &Order) -> Value {
+fn row(order: &Order, awakeable: Option<&str>) -> Value {
     let moves = !order.status.is_final() && order.gate.is_none();
-    let moving_since = moves.then(|| padded(order.updated_at));
+    let since = moves.then_some(order.updated_at);
     json!({
         "id": order.id,
         "place": place(order.placed_at, &order.id),
@@ -157,8 +161,9 @@ fn row(order: &Order) -> Value {
         "merchant_id": order.merchant_id,
         "customer_id": order.customer_id,
         "for_courier": for_courier(order),
-        "moving_since": moving_since,
-        "still_since": moving_since,
+        "moving_since": since.map(padded),
+        "still_since": since.map(|since| padded(whole_second(since))),
+        "awakeable": awakeable.filter(|_| order.gate.is_some()),
         "doc": text(order),
     })
 }
@@ -178,6 +183,11 @@ fn for_courier(order: &Order) -> Option<&str> {
 /// Where an order stands in a listing by time: sorts as text, and no two orders share one.
 fn place(placed_at: DateTime<Utc>, id: &OrderId) -> String {
     format!("{}-{id}", padded(placed_at))
+}
+
+/// The whole second: what changes less often than the order does has its index changed less often.
+fn whole_second(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at)
 }
 
 /// Sorts as text as the time does, for any time that a caller can name.
@@ -209,7 +219,7 @@ impl OrderBook for Orders {
             let events: Arc<[Event]> = events.into();
             let append = Append {
                 events: events.clone(),
-                order: row(&after),
+                order: row(&after, entry.awakeable),
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
             };
@@ -271,8 +281,12 @@ impl OrderBook for Orders {
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        let document = self.documents.run(id.to_string()).await?;
-        Ok(document.map(read).transpose()?)
+        Ok(self.order_at_gate(id).await?.map(|(order, _)| order))
+    }
+
+    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
+        let row = self.rows.run(id.to_string()).await?;
+        Ok(row.map(|(document, awakeable)| Ok::<_, StoreError>((read(document)?, awakeable))).transpose()?)
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {

@@ -42,13 +42,13 @@ pub(super) fn placement(merchant: &str) -> Placement {
 pub(super) async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
     let id = OrderId::from_bits(n);
     let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
-    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &facts };
+    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &facts, awakeable: None };
     let recorded = book.record(entry).await.expect("records");
     Order::from_events(&recorded.events).expect("placed")
 }
 
 pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
-    let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts };
+    let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts, awakeable: None };
     book.record(entry).await.expect("records").events
 }
 
@@ -59,8 +59,14 @@ async fn nothing_comes_behind_the_back_of_whoever_gave_it_up_and_let_it_settle()
     for n in 0..20 {
         let order = place(&book, n, "a").await;
         let facts = [Fact::StockReserved];
-        let entry =
-            Entry { order_id: &order.id, step: Step::StockReserve, before: Some(&order), by: None, facts: &facts };
+        let entry = Entry {
+            order_id: &order.id,
+            step: Step::StockReserve,
+            before: Some(&order),
+            by: None,
+            facts: &facts,
+            awakeable: None,
+        };
         // Together they take longer to write than one order takes to read, and it comes among them.
         let mut others = JoinSet::new();
         let mut place_others = |from: u128| {
@@ -490,7 +496,8 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
     let currency = if random.random_bool(0.3) { Currency::EUR } else { Currency::KRW };
     placement.total = Money::new(random.random_range(0..100_000), currency);
     let placed = [Fact::OrderPlaced(Box::new(placement))];
-    let first = Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &placed };
+    let first =
+        Entry { order_id: &id, step: Step::OrderPlace, before: None, by: None, facts: &placed, awakeable: None };
     let mut order = Order::from_events(&book.record(first).await.expect("records").events).expect("placed");
     for _ in 0..random.random_range(0..8) {
         let count = random.random_range(1..3);
@@ -559,8 +566,14 @@ async fn many_appends_get_through_while_failures_are_noted() {
         let book = book.clone();
         paying.spawn(async move {
             let facts = [Fact::PaymentApproved { payment_id: order.id.payment() }];
-            let entry =
-                Entry { order_id: &order.id, step: Step::PaymentCharge, before: Some(&order), by: None, facts: &facts };
+            let entry = Entry {
+                order_id: &order.id,
+                step: Step::PaymentCharge,
+                before: Some(&order),
+                by: None,
+                facts: &facts,
+                awakeable: None,
+            };
             // As the engine asks again.
             while book.record(entry.clone()).await.is_err() {}
         });

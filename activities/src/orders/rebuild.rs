@@ -225,7 +225,7 @@ fn name(value: &Value) -> String {
 /// The order's row without its id. What keeps the order from going on is in no event; it is kept as long as nothing has
 /// happened to the order since, and otherwise noted again by the next attempt that fails.
 fn content(order: &Order, stored: Option<&Value>) -> Value {
-    let mut content = row(order);
+    let mut content = row(order, None);
     if let Some(members) = content.as_object_mut() {
         members.remove("id");
     }

@@ -17,6 +17,7 @@ use super::tally::Changes;
 use super::turns::{Turn, Turns};
 use crate::store::{Database, StoreError, Variables, record, records};
 use crate::text::text;
+use crate::together::{more, others_first};
 
 /// How many appends are written together at most.
 const LARGEST_BATCH: usize = 64;
@@ -109,6 +110,8 @@ async fn write(
 ) {
     let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Arc::new(Turns::new(&database)));
     while queue.recv_many(&mut batch, at_once.0).await > 0 {
+        others_first().await;
+        more(&mut queue, &mut batch, at_once.0);
         let batch = std::mem::take(&mut batch);
         let _turn = turn.write().await;
         let among = turns.take().await;

@@ -8,14 +8,14 @@ use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 use tokio::time::Instant;
 use tracing::warn;
-use workflows::order::command::{CommandRequest, Verdict};
+use workflows::order::command::{CommandRequest, Passed, Verdict};
 use workflows::order::rules::{self, Admission};
-use workflows::order::{self, OrderBook};
+use workflows::order::{self, Gate, OrderBook};
 use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
 use super::feed::{Feed, OfOrder};
 use super::json::{Order, allowed_commands};
-use super::read::{find, known, language_or_default};
+use super::read::{find_at_gate, known, language_or_default};
 use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Maybe;
@@ -106,13 +106,25 @@ impl CommandOrders {
         caller.must_be(command.roles())?;
         let role = caller.role();
         // Before its effect can be written.
-        let heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
-        let order = find(&*self.orders, caller, id).await?;
+        let mut heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
+        let (order, awakeable) = find_at_gate(&*self.orders, caller, id).await?;
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
             Admission::NotAllowed => return Err(not_allowed(&order, role, command)),
             Admission::Allowed => {}
+        }
+        let until = Instant::now() + EFFECT_WAIT;
+        let admission = |order: &order::Order| rules::admit(order, role, command);
+        // Mostly nobody else commands the order at the same moment, and then the effect says it all.
+        if let Some(awakeable) = awakeable.filter(|_| order.gate.is_some() && order.gate == Gate::of(command)) {
+            let passed = Passed::By { command, by: caller.actor(), reason: reason.clone() };
+            if self.engine.pass(&awakeable, &passed).await.is_ok() {
+                let order = self.after(&mut heard, until, id, admission).await?;
+                if admission(&order) == Admission::CarriedOut && caller.sees(&order) {
+                    return Ok(order);
+                }
+            }
         }
         let request = CommandRequest { command, by: caller.actor(), reason, follows: true };
         let verdict = self.engine.command(id, request).await.map_err(|error| {
@@ -123,11 +135,11 @@ impl CommandOrders {
             )
         })?;
         let order = match verdict {
-            Verdict::Accepted => self.after(heard, id, |order| rules::admit(order, role, command)).await?,
+            Verdict::Accepted => self.after(&mut heard, until, id, admission).await?,
             Verdict::NotAllowed => known(&*self.orders, id).await?,
         };
         // Somebody else may have asked the same a moment earlier. Of couriers, one has the goods.
-        if rules::admit(&order, role, command) == Admission::CarriedOut && caller.sees(&order) {
+        if admission(&order) == Admission::CarriedOut && caller.sees(&order) {
             return Ok(order);
         }
         // A deposit gate that this command could not pass was shut or had its time: the order is on its way to be
@@ -144,11 +156,11 @@ impl CommandOrders {
     /// they asked may know what became of what they asked.
     async fn after(
         &self,
-        mut heard: OfOrder,
+        heard: &mut OfOrder,
+        until: Instant,
         id: &OrderId,
         admission: impl Fn(&order::Order) -> Admission,
     ) -> Result<order::Order, Problem> {
-        let until = Instant::now() + EFFECT_WAIT;
         loop {
             let is_over = heard.next(until).await.is_empty();
             let order = known(&*self.orders, id).await?;

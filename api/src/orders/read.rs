@@ -158,6 +158,16 @@ pub(crate) async fn find(orders: &dyn OrderBook, caller: &Caller, id: &OrderId) 
     order.filter(|order| caller.sees(order)).ok_or_else(|| no_order(id))
 }
 
+/// The same, with what passes its gate, where that is known.
+pub(crate) async fn find_at_gate(
+    orders: &dyn OrderBook,
+    caller: &Caller,
+    id: &OrderId,
+) -> Result<(workflows::Order, Option<String>), Problem> {
+    let order = ask("orders.read", orders.order_at_gate(id)).await?;
+    order.filter(|(order, _)| caller.sees(order)).ok_or_else(|| no_order(id))
+}
+
 /// The order of that id, whosever it is: only for what its reader was let see before.
 pub(crate) async fn known(orders: &dyn OrderBook, id: &OrderId) -> Result<workflows::Order, Problem> {
     ask("orders.read", orders.order(id)).await?.ok_or_else(|| no_order(id))

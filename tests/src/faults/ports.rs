@@ -93,6 +93,10 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.order(id).await
     }
 
+    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
+        self.inner.order_at_gate(id).await
+    }
+
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {
         self.inner.orders(filter).await
     }

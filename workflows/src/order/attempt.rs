@@ -49,6 +49,8 @@ pub(super) struct Attempt<'a> {
     pub(super) by: Option<Actor>,
     /// The facts of a step of the order itself; others have theirs from the provider's answer.
     pub(super) facts: Vec<Fact>,
+    /// What passes the gate that the order comes to by that, if it comes to one.
+    pub(super) awakeable: String,
     /// Makes known what becomes true, where that may be done along with recording it.
     pub(super) telling: Option<TellAlong<'a>>,
 }
@@ -122,6 +124,7 @@ impl<'a> Attempt<'a> {
             before: self.before.as_ref(),
             by: self.by.as_ref(),
             facts: &facts,
+            awakeable: Some(&self.awakeable),
         };
         let events = if facts.is_empty() {
             self.ports.orders.forget_failures(&self.order_id).await?;

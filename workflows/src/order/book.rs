@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     /// Who asked for it; nobody where it comes by itself.
     pub by: Option<&'a Actor>,
     pub facts: &'a [Fact],
+    /// What passes the order's gate, if it comes to one by that: an awakeable of its run, which takes a [`super::command::Passed`].
+    pub awakeable: Option<&'a str>,
 }
 
 /// What the book of orders holds after an entry was made.
@@ -87,6 +89,11 @@ pub trait OrderBook: Send + Sync {
     fn written(&self) -> broadcast::Receiver<Arc<[Positioned]>>;
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
+
+    /// The same, with what passes its gate: see [`Entry::awakeable`]. `None` where that is not known.
+    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
+        Ok(self.order(id).await?.map(|order| (order, None)))
+    }
 
     /// Orders that match, newest first.
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;

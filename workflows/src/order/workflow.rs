@@ -1,10 +1,13 @@
 //! The durable life of an order. `Run::live` is the story; everything else says what happens when the story is cut
 //! short. Every step is one awaited durable entry, and its undo is registered before it is tried.
 
+use std::pin::Pin;
+
 use chrono::{DateTime, Utc};
+use restate_sdk::context::DurableFuture;
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
-use tracing::{Instrument, info};
+use tracing::{Instrument, info, warn};
 
 use super::attempt::{Attempt, TellAlong, Unheard};
 use super::command::{
@@ -132,6 +135,20 @@ impl Cancellation {
     }
 }
 
+/// What passes the order's next gate for whoever knows its id, which is written beside the order while it waits there: a record
+/// in the engine's log instead of an invocation of `command`. What it brings is put to the gate's promise, which decides.
+struct Awakeable<'a> {
+    id: String,
+    brings: Pin<Box<dyn DurableFuture<Output = Result<Json<Passed>, TerminalError>> + Send + 'a>>,
+}
+
+impl<'a> Awakeable<'a> {
+    fn of(ctx: &WorkflowContext<'a>) -> Self {
+        let (id, brings) = ctx.awakeable();
+        Self { id, brings: Box::pin(brings) }
+    }
+}
+
 struct Run<'a> {
     ctx: &'a WorkflowContext<'a>,
     ports: &'a Ports,
@@ -149,6 +166,8 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
+    /// Of the gate at which the order waits, or of the one after this.
+    awakeable: Awakeable<'a>,
     /// Whether the merchant has confirmed a deposit.
     deposit_arrived: bool,
     /// What has become true and is not made known yet.
@@ -275,6 +294,7 @@ impl<'a> Run<'a> {
         let OrderWorkflow { ports, capacity, telling } = workflow;
         let order_id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
         ctx.set(RUN, ctx.invocation_id().to_owned());
+        let awakeable = Awakeable::of(ctx);
         let mut interrupted = false;
         let facts = vec![Fact::OrderPlaced(Box::new(input.placement.clone()))];
         let heard = loop {
@@ -287,6 +307,7 @@ impl<'a> Run<'a> {
                 step: Step::OrderPlace,
                 by: input.by.clone(),
                 facts: facts.clone(),
+                awakeable: awakeable.id.clone(),
                 telling: Some(TellAlong { telling, known: None }),
             };
             match attempt.run(ctx).await {
@@ -312,6 +333,7 @@ impl<'a> Run<'a> {
             by: None,
             cancels: 0,
             interrupted,
+            awakeable,
             deposit_arrived: false,
             news,
             telling,
@@ -353,17 +375,23 @@ impl<'a> Run<'a> {
         loop {
             self.hear().await?;
             self.make_known();
+            let mut promise = Box::pin(ctx.promise::<Json<Passed>>(gate.as_str()));
             let passed = match self.order.deadline {
-                None => ctx.promise::<Json<Passed>>(gate.as_str()).await,
+                None => restate_sdk::select! {
+                    passed = &mut promise => passed,
+                    brought = &mut self.awakeable.brings => self.put(gate, brought, promise).await,
+                    on_cancel => Err(TerminalError::new("interrupted"))
+                },
                 Some(deadline) => {
                     let left = (deadline - self.now).to_std().unwrap_or_default();
                     restate_sdk::select! {
-                        passed = ctx.promise::<Json<Passed>>(gate.as_str()) => passed,
+                        passed = &mut promise => passed,
                         _ = ctx.sleep(left) => {
                             // The deadline competes like everybody else: it resolves, and then reads who was first.
                             ctx.resolve_promise(gate.as_str(), Json(Passed::Deadline));
                             ctx.promise::<Json<Passed>>(gate.as_str()).await
                         },
+                        brought = &mut self.awakeable.brings => self.put(gate, brought, promise).await,
                         on_cancel => Err(TerminalError::new("interrupted"))
                     }
                 }
@@ -378,7 +406,25 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Puts what the awakeable brought to the gate's promise, and reads who was first there.
+    async fn put(
+        &mut self,
+        gate: Gate,
+        brought: Result<Json<Passed>, TerminalError>,
+        promise: impl Future<Output = Result<Json<Passed>, TerminalError>>,
+    ) -> Result<Json<Passed>, TerminalError> {
+        // It brings no more.
+        self.awakeable = Awakeable::of(self.ctx);
+        match brought {
+            Ok(Json(passed)) => self.ctx.resolve_promise(gate.as_str(), Json(passed)),
+            // Nobody of ours rejects it. Whoever comes after that calls `command`.
+            Err(error) => warn!(order_id = %self.order.id, %error, "what passes a gate was rejected"),
+        }
+        promise.await
+    }
+
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
+        self.awakeable = Awakeable::of(self.ctx);
         self.deposit_arrived |= matches!(passed, Passed::By { command: Command::ConfirmDeposit, .. });
         self.by = match passed {
             Passed::By { by, .. } => Some(by.clone()),
@@ -593,6 +639,7 @@ impl<'a> Run<'a> {
             step,
             by: self.by.clone(),
             facts,
+            awakeable: self.awakeable.id.clone(),
             telling: (!self.queues)
                 .then(|| TellAlong { telling: self.telling, known: Some((self.order.clone(), self.news.clone())) }),
         };
