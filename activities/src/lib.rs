@@ -2,6 +2,7 @@
 //! that is derived from the order; every context has a database of its own and reads no other.
 
 mod built_in;
+mod cache;
 mod delivery;
 mod kitchen;
 mod merchants;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use workflows::merchant::{Merchant, MerchantPut, Merchants};
 use workflows::{MerchantId, ProviderError};
 
+use crate::cache::Cache;
 use crate::store::{Database, StoreError};
 use crate::text::{read, text};
 use crate::together::{self, Together};
@@ -13,12 +14,25 @@ use crate::together::{self, Together};
 pub struct MerchantBook {
     database: Database,
     documents: Together<String, Option<Value>>,
+    /// Every order asks for its merchant.
+    known: Cache<MerchantId, Option<Merchant>>,
 }
 
 impl MerchantBook {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define("DEFINE TABLE IF NOT EXISTS merchants SCHEMALESS").await?;
-        Ok(Self { documents: together::documents(database.clone(), "merchants"), database })
+        Ok(Self {
+            documents: together::documents(database.clone(), "merchants"),
+            known: Cache::of(&database),
+            database,
+        })
+    }
+}
+
+impl MerchantBook {
+    async fn read(&self, id: &MerchantId) -> Result<Option<Merchant>, StoreError> {
+        let document = self.documents.run(id.to_string()).await?;
+        document.map(read).transpose()
     }
 }
 
@@ -26,7 +40,8 @@ impl MerchantBook {
 impl Merchants for MerchantBook {
     async fn put(&self, put: &MerchantPut) -> Result<(Merchant, bool), ProviderError> {
         let now = Utc::now().trunc_subsecs(6);
-        let before = self.get(&put.id).await?;
+        let before = self.read(&put.id).await?;
+        let _changing = self.known.changing(put.id.clone());
         let merchant = Merchant {
             id: put.id.clone(),
             name: put.name.clone(),
@@ -45,8 +60,13 @@ impl Merchants for MerchantBook {
     }
 
     async fn get(&self, id: &MerchantId) -> Result<Option<Merchant>, ProviderError> {
-        let document = self.documents.run(id.to_string()).await?;
-        Ok(document.map(read).transpose()?)
+        if let Some(known) = self.known.get(id) {
+            return Ok(known);
+        }
+        let since = self.known.since();
+        let merchant = self.read(id).await?;
+        self.known.keep(since, id.clone(), merchant.clone());
+        Ok(merchant)
     }
 
     async fn list(&self) -> Result<Vec<Merchant>, ProviderError> {

@@ -163,7 +163,9 @@ impl StoreFailure {
 pub struct Store {
     connection: Session,
     namespace: String,
-    /// Where it is a server, which others may use, too.
+    /// Whether other processes may write to it, too.
+    shared: bool,
+    /// Where it is a server that was connected to.
     server: Option<Server>,
     failure: StoreFailure,
 }
@@ -196,12 +198,14 @@ impl Store {
             return Ok(Self {
                 connection: Session::Embedded(embedded::open(url).await?),
                 namespace,
+                shared: false,
                 server: None,
                 failure,
             });
         }
         let connection = Session::Other(surrealdb::engine::any::connect(url).await?);
-        Ok(Self { connection, namespace, server: None, failure })
+        let shared = !url.starts_with("mem://");
+        Ok(Self { connection, namespace, shared, server: None, failure })
     }
 
     /// Connects to a SurrealDB server at `url` (`ws://HOST:PORT` or `wss://…`), and signs in there. A connection that is lost
@@ -229,6 +233,7 @@ impl Store {
         Ok(Self {
             connection: Session::Other(server),
             namespace: namespace.to_owned(),
+            shared: true,
             server: Some(Server { url: url.to_owned(), login: login.cloned() }),
             failure: StoreFailure::default(),
         })
@@ -252,7 +257,7 @@ impl Store {
             silent_since: Mutex::default(),
         });
         let link = Link { session: RwLock::new(Arc::new(self.session(name).await?)), again };
-        Ok(Database { link: Arc::new(link), failure: self.failure.clone() })
+        Ok(Database { link: Arc::new(link), shared: self.shared, failure: self.failure.clone() })
     }
 
     async fn session(&self, name: &str) -> Result<Session, StoreError> {
@@ -332,6 +337,7 @@ pub struct Database {
     /// check of a password takes as long as tens of transactions (measured: 300 ms for each batch of events, on two busy
     /// cores, when batches had a clone each).
     link: Arc<Link>,
+    shared: bool,
     failure: StoreFailure,
 }
 
@@ -383,8 +389,8 @@ impl Database {
     }
 
     /// Whether other processes may write to it, too.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.link.again.is_some()
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.shared
     }
 }
 

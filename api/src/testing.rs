@@ -5,7 +5,7 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +102,8 @@ pub(crate) struct State {
     fate: Mutex<Fate>,
     /// The engine's answer to every command; without one it fails.
     verdict: Mutex<Option<Verdict>>,
+    /// The awakeable that every order has at its gate: its id is the order's.
+    pub has_awakeables: AtomicBool,
     /// What becomes true of the order while the engine is asked the next command.
     pub meanwhile: Mutex<Vec<(Step, Fact)>>,
     /// What the engine was sent beside orders: the path of the ingress, and the body.
@@ -221,6 +223,7 @@ async fn engine(state: Arc<State>) -> String {
     let ingress = Route::new()
         .at("/restate/send/order/:id/run", post(run))
         .at("/restate/call/order/:id/command", post(command))
+        .at("/restate/awakeables/:id/resolve", post(resolve))
         .at("/restate/send/message/:key/replay", post(take))
         .at("/restate/send/late_deposit/:id/give_back", post(take))
         .at("/query", post(query))
@@ -341,6 +344,7 @@ impl State {
             gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
             verdict: Mutex::default(),
+            has_awakeables: AtomicBool::default(),
             meanwhile: Mutex::default(),
             sent: Mutex::default(),
             time: AtomicUsize::default(),
@@ -485,6 +489,19 @@ async fn run(Path(id): Path<String>, Data(state): Data<&Arc<State>>, Json(order)
 fn taken() -> Response {
     let taken = json!({"invocationId": "inv_1", "status": "Accepted"}).to_string();
     Response::builder().status(StatusCode::ACCEPTED).header("x-restate-id", "inv_1").body(taken)
+}
+
+#[handler]
+async fn resolve(
+    request: &Request,
+    Path(id): Path<String>,
+    Json(body): Json<Value>,
+    Data(state): Data<&Arc<State>>,
+) -> StatusCode {
+    locked(&state.sent).push((request.uri().path().to_owned(), body));
+    let meanwhile = std::mem::take(&mut *locked(&state.meanwhile));
+    state.write(&id.parse().expect("an order id"), meanwhile);
+    StatusCode::ACCEPTED
 }
 
 #[handler]

@@ -3,6 +3,7 @@
 
 mod audit;
 mod bulk;
+mod commands;
 mod console;
 mod dashboard;
 mod deployments;

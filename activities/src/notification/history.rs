@@ -14,7 +14,8 @@ use workflows::notification::{
 use workflows::provider::Listing;
 use workflows::{MessageId, OrderId};
 
-use super::{letters, now, webhook};
+use super::webhook::{self, Addressees};
+use super::{letters, now};
 use crate::setup::NotificationSettings;
 use crate::store::{Database, StoreError, Variables};
 use crate::together::Together;
@@ -51,12 +52,17 @@ pub struct History {
 }
 
 impl History {
-    pub async fn open(database: Database, settings: Arc<NotificationSettings>) -> Result<Self, StoreError> {
+    pub async fn open(
+        database: Database,
+        addressees: Arc<Addressees>,
+        settings: Arc<NotificationSettings>,
+    ) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
         let to = database.clone();
         let make = move |notices: &[Notice]| {
-            let (to, settings, notices) = (to.clone(), settings.clone(), notices.to_vec());
-            async move { record(&to, &settings, &notices).await }
+            let (to, addressees, settings) = (to.clone(), addressees.clone(), settings.clone());
+            let notices = notices.to_vec();
+            async move { record(&to, &addressees, &settings, &notices).await }
         };
         Ok(Self { records: Together::start(make), database })
     }
@@ -168,11 +174,12 @@ impl History {
 /// Whom notices are for is read with all of them, right before they are recorded.
 async fn record(
     database: &Database,
+    addressees: &Addressees,
     settings: &NotificationSettings,
     notices: &[Notice],
 ) -> Result<Vec<Told>, StoreError> {
     let merchants = notices.iter().map(|notice| &notice.merchant_id).collect();
-    let webhooks = webhook::registered(database, merchants).await?;
+    let webhooks = webhook::registered(database, addressees, merchants).await?;
     let (mut rows, mut answers, at) = (Rows::default(), Vec::new(), now());
     for notice in notices {
         let mut answer = Told::new();
@@ -236,12 +243,15 @@ impl Rows {
     async fn insert(self, database: &Database) -> Result<(), StoreError> {
         // Most orders have nobody to send a message to, and a statement costs the same where it has nothing to do.
         let tables = [("told", self.told), ("notifications", self.notifications), ("messages", self.messages)];
-        let (mut inserts, mut variables) = (String::new(), Variables::default());
+        let (mut inserts, mut variables, mut count) = (String::new(), Variables::default(), 0);
         for (table, rows) in tables.into_iter().filter(|(_, rows)| !rows.is_empty()) {
             write!(inserts, "INSERT INTO {table} ${table} RETURN NONE; ").expect("a string takes everything");
             variables.set(table, rows);
+            count += 1;
         }
-        database.run(&format!("BEGIN; {inserts}COMMIT;"), variables).await.map(drop)
+        // One statement is a transaction by itself.
+        let statements = if count == 1 { inserts } else { format!("BEGIN; {inserts}COMMIT;") };
+        database.run(&statements, variables).await.map(drop)
     }
 }
 

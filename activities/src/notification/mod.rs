@@ -55,9 +55,10 @@ impl BuiltIn {
         settings: NotificationSettings,
     ) -> Result<Self, StoreError> {
         let settings = Arc::new(settings);
+        let webhooks = WebhookBook::open(database.clone()).await?;
         Ok(Self {
-            history: History::open(database.clone(), settings.clone()).await?,
-            webhooks: WebhookBook::open(database).await?,
+            history: History::open(database, webhooks.addressees(), settings.clone()).await?,
+            webhooks,
             to_merchants: Sender::new(settings.attempt_timeout, settings.webhooks_to.unwrap_or(WebhooksTo::Anywhere)),
             // Where their messages go is ours to say.
             to_customers: Sender::new(settings.attempt_timeout, WebhooksTo::Anywhere),

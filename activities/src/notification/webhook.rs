@@ -7,6 +7,7 @@
 //! "reason", "total"}}`, the same to the byte for every attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -22,6 +23,7 @@ use workflows::notification::{
 use workflows::{MerchantId, MessageId, ProviderError, WebhookName};
 
 use super::now;
+use crate::cache::Cache;
 use crate::store::{Database, StoreError};
 
 const LONGEST_URL: usize = 2048;
@@ -48,14 +50,22 @@ pub struct Target {
     secret: Secret,
 }
 
+/// Each merchant's webhooks, by name. Every notice asks for them, and few merchants have any.
+pub type Addressees = Cache<MerchantId, Arc<[Registered]>>;
+
 pub struct WebhookBook {
     database: Database,
+    addressees: Arc<Addressees>,
 }
 
 impl WebhookBook {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define("DEFINE TABLE IF NOT EXISTS webhooks SCHEMALESS").await?;
-        Ok(Self { database })
+        Ok(Self { addressees: Arc::new(Cache::of(&database)), database })
+    }
+
+    pub fn addressees(&self) -> Arc<Addressees> {
+        self.addressees.clone()
     }
 
     /// Creates or replaces a webhook. The secret and the key are made when it is created, and stay.
@@ -94,6 +104,7 @@ impl WebhookBook {
             "merchant_id": put.merchant_id, "name": put.name, "url": put.url, "events": put.events, "secret": secret.0,
             "key": key, "now": now(), "most": WEBHOOKS_PER_MERCHANT,
         });
+        let _changing = self.addressees.changing(put.merchant_id.clone());
         let row: Row = match self.database.run(statements, &variables).await {
             Ok(mut answers) => answers.read(5)?,
             Err(error @ StoreError::Thrown(_)) => return Err(ProviderError::impossible(error)),
@@ -116,6 +127,7 @@ impl WebhookBook {
     /// Removes the webhook and its secret. Messages to it stay, and have nobody to go to.
     pub async fn delete(&self, webhook: &WebhookRef) -> Result<bool, StoreError> {
         let statement = "DELETE type::record('webhooks', [$merchant_id, $name]) RETURN BEFORE";
+        let _changing = self.addressees.changing(webhook.merchant_id.clone());
         let before: Vec<IgnoredAny> = self
             .database
             .run(statement, &json!({ "merchant_id": webhook.merchant_id, "name": webhook.name }))
@@ -146,17 +158,29 @@ impl WebhookBook {
     }
 }
 
-/// Each merchant's webhooks, by name.
+/// The webhooks of each of those merchants.
 pub async fn registered(
     database: &Database,
+    addressees: &Addressees,
     merchants: BTreeSet<&MerchantId>,
-) -> Result<BTreeMap<MerchantId, Vec<Registered>>, StoreError> {
-    let variables: Map<String, Value> =
-        merchants.iter().enumerate().map(|(n, id)| (format!("of_{n}"), json!(id))).collect();
-    let statement = |n| format!("SELECT name, key, events FROM webhooks:[$of_{n}, '']..=[$of_{n}, '~'];");
-    let statements: String = (0..merchants.len()).map(statement).collect();
-    let mut answers = database.run(&statements, &Value::Object(variables)).await?;
-    merchants.into_iter().enumerate().map(|(n, id)| Ok((id.clone(), answers.read(n)?))).collect()
+) -> Result<BTreeMap<MerchantId, Arc<[Registered]>>, StoreError> {
+    let since = addressees.since();
+    let known = |id: &&MerchantId| Some(((*id).clone(), addressees.get(id)?));
+    let mut registered: BTreeMap<_, _> = merchants.iter().filter_map(known).collect();
+    let asked: Vec<_> = merchants.into_iter().filter(|id| !registered.contains_key(*id)).collect();
+    if !asked.is_empty() {
+        let variables: Map<String, Value> =
+            asked.iter().enumerate().map(|(n, id)| (format!("of_{n}"), json!(id))).collect();
+        let statement = |n| format!("SELECT name, key, events FROM webhooks:[$of_{n}, '']..=[$of_{n}, '~'];");
+        let statements: String = (0..asked.len()).map(statement).collect();
+        let mut answers = database.run(&statements, &Value::Object(variables)).await?;
+        for (n, id) in asked.into_iter().enumerate() {
+            let webhooks: Arc<[Registered]> = answers.read::<Vec<_>>(n)?.into();
+            addressees.keep(since, id.clone(), webhooks.clone());
+            registered.insert(id.clone(), webhooks);
+        }
+    }
+    Ok(registered)
 }
 
 /// Whether a message can go there. What is worth telling the caller in detail is told at the edge.

@@ -87,9 +87,7 @@ const RESTOCK: &str = "
     };
 ";
 
-const STATES: &str = "
-    SELECT VALUE [record::id(id), state] FROM $orders.map(|$order| type::record('holds', $order));
-";
+const STATES: &str = "SELECT VALUE [record::id(id), state] FROM $holds;";
 
 const PUT_PRODUCT: &str = "
     BEGIN;
@@ -144,7 +142,7 @@ impl Move {
 /// Many moves in one transaction.
 struct Script {
     statements: String,
-    variables: Value,
+    variables: Variables,
     /// Whose holds those are.
     orders: Vec<OrderId>,
     /// Which statement tells their states.
@@ -173,16 +171,16 @@ impl Script {
         // `BEGIN` is the first.
         let answer = 1 + loops.len();
         let statements = format!("BEGIN; {} {STATES} COMMIT;", loops.concat());
-        let variables = json!({
-            "reserve": reserve, "release": release, "commit": commit, "restock": restock, "orders": orders,
-        });
+        let made = json!({ "reserve": reserve, "release": release, "commit": commit, "restock": restock });
+        let holds = records("holds", orders.iter().map(|id| json!(id)));
+        let variables = Variables::from(made).with("holds", holds);
         Self { statements, variables, orders, answer }
     }
 
     /// The state that each hold has then.
     async fn run(self, database: &Database) -> Result<Vec<Option<HoldState>>, StoreError> {
         let states: Vec<(OrderId, HoldState)> =
-            database.run(&self.statements, &self.variables).await?.read(self.answer)?;
+            database.run(&self.statements, self.variables).await?.read(self.answer)?;
         let states: BTreeMap<_, _> = states.into_iter().collect();
         Ok(self.orders.iter().map(|id| states.get(id).copied()).collect())
     }

@@ -107,20 +107,21 @@ impl CommandOrders {
         let role = caller.role();
         // Before its effect can be written.
         let mut heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
-        let (order, awakeable) = find_at_gate(&*self.orders, caller, id).await?;
+        let (mut order, awakeable) = find_at_gate(&*self.orders, caller, id).await?;
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
             Admission::NotAllowed => return Err(not_allowed(&order, role, command)),
             Admission::Allowed => {}
         }
-        let until = Instant::now() + EFFECT_WAIT;
+        let mut waits_until = None;
         let admission = |order: &order::Order| rules::admit(order, role, command);
         // Mostly nobody else commands the order at the same moment, and then the effect says it all.
         if let Some(awakeable) = awakeable.filter(|_| order.gate.is_some() && order.gate == Gate::of(command)) {
             let passed = Passed::By { command, by: caller.actor(), reason: reason.clone() };
             if self.engine.pass(&awakeable, &passed).await.is_ok() {
-                let order = self.after(&mut heard, until, id, admission).await?;
+                let until = *waits_until.insert(Instant::now() + EFFECT_WAIT);
+                order = self.after(&mut heard, until, &order, admission).await?;
                 if admission(&order) == Admission::CarriedOut && caller.sees(&order) {
                     return Ok(order);
                 }
@@ -134,8 +135,9 @@ impl CommandOrders {
                 "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
             )
         })?;
+        let until = waits_until.unwrap_or_else(|| Instant::now() + EFFECT_WAIT);
         let order = match verdict {
-            Verdict::Accepted => self.after(&mut heard, until, id, admission).await?,
+            Verdict::Accepted => self.after(&mut heard, until, &order, admission).await?,
             Verdict::NotAllowed => known(&*self.orders, id).await?,
         };
         // Somebody else may have asked the same a moment earlier. Of couriers, one has the goods.
@@ -152,22 +154,33 @@ impl CommandOrders {
         }
     }
 
-    /// The order once the effect of a command that it has accepted can be read, or as it is before long. Whoever saw it when
-    /// they asked may know what became of what they asked.
+    /// The order once the effect of a command that it has accepted is heard, or as it is before long. Whoever saw it when they
+    /// asked, and has listened since before that, may know what became of what they asked.
     async fn after(
         &self,
         heard: &mut OfOrder,
         until: Instant,
-        id: &OrderId,
+        before: &order::Order,
         admission: impl Fn(&order::Order) -> Admission,
     ) -> Result<order::Order, Problem> {
-        loop {
-            let is_over = heard.next(until).await.is_empty();
-            let order = known(&*self.orders, id).await?;
-            if is_over || admission(&order) != Admission::Allowed {
-                return Ok(order);
+        let mut order = before.clone();
+        while admission(&order) == Admission::Allowed {
+            let mut events = heard.next(until).await;
+            if events.is_empty() {
+                return known(&*self.orders, &order.id).await;
             }
+            events.retain(|event| event.number > order.version);
+            order = match events.first() {
+                Some(next) if next.number == order.version + 1 => {
+                    events.iter().fold(Some(order), order::Order::after).ok_or_else(Problem::internal)?
+                }
+                // Seen when the order was read.
+                None => order,
+                // Something was not heard.
+                Some(_) => known(&*self.orders, &order.id).await?,
+            };
         }
+        Ok(order)
     }
 
     /// Refuses a transfer that came too late, once it is certain that it goes back.

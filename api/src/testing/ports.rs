@@ -80,6 +80,11 @@ impl OrderBook for State {
         Ok(events.into_iter().filter(|event| event.number > after).take(limit as usize).collect())
     }
 
+    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
+        let awakeable = || self.has_awakeables.load(Ordering::Relaxed).then(|| id.to_string());
+        Ok(self.order(id).await?.map(|order| (order, awakeable())))
+    }
+
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
         self.stored()?;
         Ok(locked(&self.events).get(id).and_then(Order::from_events))

@@ -59,7 +59,7 @@ pub struct Settings {
     plots: Option<PathBuf>,
 
     /// How many callers a closed loop has
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
     callers: u16,
 
     /// How many orders a second `place` places; `read` reads while a tenth of that is placed

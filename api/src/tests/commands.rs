@@ -1,0 +1,70 @@
+//! Commands that pass a gate by its awakeable, and what is asked where their effect does not say it all.
+
+use std::sync::atomic::Ordering;
+
+use poem::http::Method;
+use serde_json::json;
+use workflows::order::Fact;
+use workflows::order::command::Verdict;
+use workflows::{OrderId, Step};
+
+use crate::testing::{Answer, World, locked, order, request};
+
+/// A paid order, of which nothing is made yet.
+async fn paid(world: &World) -> OrderId {
+    world.state.has_awakeables.store(true, Ordering::Relaxed);
+    let merchant = json!({"name": "S", "currency": "KRW", "lifecycle": "pizza"});
+    assert_eq!(world.put("/v1/merchants/sauce-shop", merchant).await.status, 200);
+    world.placed(order()).await
+}
+
+async fn start(world: &World, id: &OrderId) -> Answer {
+    world.send(request(Method::POST, &format!("/v1/orders/{id}/start-production")).finish()).await
+}
+
+/// Its awakeable was resolved, once, by the merchant.
+fn assert_resolved(world: &World, id: &OrderId) {
+    let [(path, body)] = world.state.take_sent().try_into().expect("one call");
+    assert_eq!(path, format!("/restate/awakeables/{id}/resolve"));
+    let by = json!({ "role": "merchant", "subject": "kim" });
+    assert_eq!(body, json!({ "by": { "command": "start-production", "by": by, "reason": null } }));
+}
+
+#[tokio::test]
+async fn where_the_effect_is_heard_no_verdict_is_asked_for() {
+    let world = World::new().await;
+    let id = paid(&world).await;
+    // This engine gives no verdicts.
+    *locked(&world.state.meanwhile) = vec![(Step::KitchenStart, Fact::ProductionStarted)];
+    let answer = start(&world, &id).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("in_production")), "{answer:?}");
+    assert_eq!(answer.body["version"], json!(world.state.last_of(&id)));
+    assert_resolved(&world, &id);
+}
+
+#[tokio::test]
+async fn where_something_else_is_heard_the_verdict_counts() {
+    let world = World::new().await;
+    let id = paid(&world).await;
+    let cancel = || vec![(Step::OrderRequestCancellation, Fact::CancellationRequested { by: None, reason: None })];
+    *locked(&world.state.meanwhile) = cancel();
+    start(&world, &id).await.is_problem(503, "try-again-later");
+    assert_resolved(&world, &id);
+
+    let id = paid(&world).await;
+    *locked(&world.state.meanwhile) = cancel();
+    world.set_verdict(Verdict::NotAllowed);
+    let refused = start(&world, &id).await;
+    refused.is_problem(409, "command-not-allowed");
+    assert_eq!(refused.body["status"], "cancelling");
+}
+
+#[tokio::test]
+async fn where_nothing_is_heard_the_verdict_counts() {
+    let world = World::new().await;
+    let id = paid(&world).await;
+    world.set_verdict(Verdict::Accepted);
+    let answer = start(&world, &id).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("paid")), "{answer:?}");
+    assert_resolved(&world, &id);
+}
