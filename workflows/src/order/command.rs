@@ -1,5 +1,6 @@
 //! How commands reach a running order: by promises, which are resolved once, so that exactly one of those who compete
-//! for one wins. Each side resolves, and then reads what came of it.
+//! for one wins. Each side resolves, and then reads what came of it. Most commands are brought to the run by an awakeable, and the
+//! run resolves the gate's promise for them; the handler `command` tells who was first, wherever that is in question.
 
 use std::time::Duration;
 
