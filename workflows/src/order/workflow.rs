@@ -379,7 +379,10 @@ impl<'a> Run<'a> {
             let passed = match self.order.deadline {
                 None => restate_sdk::select! {
                     passed = &mut promise => passed,
-                    brought = &mut self.awakeable.brings => self.put(gate, brought, promise).await,
+                    brought = &mut self.awakeable.brings => match self.put(gate, brought, promise).await {
+                        Some(passed) => passed,
+                        None => continue,
+                    },
                     on_cancel => Err(TerminalError::new("interrupted"))
                 },
                 Some(deadline) => {
@@ -391,7 +394,10 @@ impl<'a> Run<'a> {
                             ctx.resolve_promise(gate.as_str(), Json(Passed::Deadline));
                             ctx.promise::<Json<Passed>>(gate.as_str()).await
                         },
-                        brought = &mut self.awakeable.brings => self.put(gate, brought, promise).await,
+                        brought = &mut self.awakeable.brings => match self.put(gate, brought, promise).await {
+                        Some(passed) => passed,
+                        None => continue,
+                    },
                         on_cancel => Err(TerminalError::new("interrupted"))
                     }
                 }
@@ -406,21 +412,24 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Puts what the awakeable brought to the gate's promise, and reads who was first there.
+    /// Puts what the awakeable brought to the gate's promise, and reads who was first there; `None` where it brought nothing.
     async fn put(
         &mut self,
         gate: Gate,
         brought: Result<Json<Passed>, TerminalError>,
         promise: impl Future<Output = Result<Json<Passed>, TerminalError>>,
-    ) -> Result<Json<Passed>, TerminalError> {
+    ) -> Option<Result<Json<Passed>, TerminalError>> {
         // It brings no more.
         self.awakeable = Awakeable::of(self.ctx);
         match brought {
             Ok(Json(passed)) => self.ctx.resolve_promise(gate.as_str(), Json(passed)),
             // Nobody of ours rejects it. Whoever comes after that calls `command`.
-            Err(error) => warn!(order_id = %self.order.id, %error, "what passes a gate was rejected"),
+            Err(error) => {
+                warn!(order_id = %self.order.id, %error, "what passes a gate was rejected");
+                return None;
+            }
         }
-        promise.await
+        Some(promise.await)
     }
 
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
