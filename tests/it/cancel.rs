@@ -44,6 +44,11 @@ async fn cancels_from_all_sides_undo_everything_once() {
     for _ in 0..5 {
         jumun.sandbox("delivery", "down").await;
         let id = shop.placed().await;
+        // What was not tried is not undone either.
+        tests::until("the delivery to be tried", async || {
+            jumun.invocations(&id).await.iter().any(|row| row["status"] == "backing-off").then_some(())
+        })
+        .await;
         let (first, second) = futures::join!(jumun.command(&id, "cancel"), jumun.command(&id, "cancel"));
         assert_eq!(
             (first.ok()["status"].clone(), second.ok()["status"].clone()),
