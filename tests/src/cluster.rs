@@ -28,6 +28,9 @@ const PUBLIC_KEY: &str = "publickeyv1_AfQwmwfgEZhrWpvv8N52SHpRtZqGGaFr4AZN6qtYWS
 /// How long a node may take to answer whether it is there.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many lines of a node's log are told where a test fails.
+const LAST_LINES: usize = 30;
+
 /// Three nodes. They are killed when this is dropped, or when this process ends.
 pub struct Cluster {
     // Dropped in this order: the nodes go before their data.
@@ -166,5 +169,17 @@ impl Cluster {
 
     fn log(&self, number: usize) -> PathBuf {
         self.directory.path().join(format!("{}.log", self.nodes[number].name))
+    }
+}
+
+impl Drop for Cluster {
+    /// Tells what the nodes said last where a test fails: their logs go with the directory.
+    fn drop(&mut self) {
+        for number in (0..NODES).filter(|_| std::thread::panicking()) {
+            let log = std::fs::read_to_string(self.log(number)).unwrap_or_default();
+            let last: Vec<_> = log.lines().rev().take(LAST_LINES).collect();
+            eprintln!("{} said last:", self.nodes[number].name);
+            last.iter().rev().for_each(|line| eprintln!("  {line}"));
+        }
     }
 }

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::process::{says, signal};
 
-/// Runs the program, tells its id, and kills it when standard input ends.
-const HOLDER: &str = r#""$@" >&2 & echo $!; read -r _; kill -9 $! 2> /dev/null"#;
+/// Runs the program, tells its id, kills it when standard input ends, and ends when nothing is left of it.
+const HOLDER: &str = r#""$@" >&2 & echo $!; read -r _; kill -9 $! 2> /dev/null; wait $! 2> /dev/null"#;
 
 /// A running program. It is killed when this is dropped.
 pub(crate) struct Held {
