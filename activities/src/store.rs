@@ -545,6 +545,12 @@ impl Answers {
         Ok(serde_json::from_value(value.into_json_value())?)
     }
 
+    /// The same where the answer is rows of the store's own values.
+    pub fn read_values<T: SurrealValue>(&mut self, statement: usize) -> Result<Vec<T>, StoreError> {
+        let value: surrealdb::types::Value = self.0.take(statement)?;
+        Ok(Vec::from_value(value)?)
+    }
+
     /// The same where the answer is documents that are kept as texts.
     pub fn read_texts<T: DeserializeOwned>(&mut self, statement: usize) -> Result<Vec<T>, StoreError> {
         Ok(self.read::<Vec<Text<T>>>(statement)?.into_iter().map(|Text(document)| document).collect())

@@ -5,9 +5,14 @@
 //! only be more transactions: they have as many places as by default at least.
 
 use std::array;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::Shared;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Sleep;
 
 use crate::measures::{self, Waiting};
 use crate::{Context, Step};
@@ -17,9 +22,20 @@ const ORDERS: usize = Context::ALL.len();
 const AWAITED: usize = ORDERS + 1;
 const KINDS: usize = AWAITED + Context::ALL.len();
 
+/// How long those that nobody waits for wait for each other: long enough for a few of a hundred orders a second to meet, and short
+/// beside anything that an order waits for.
+const GATHER: Duration = Duration::from_millis(20);
+
 /// Places for attempts. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Capacity(Arc<[Semaphore; KINDS]>);
+pub struct Capacity(Arc<Shares>);
+
+#[derive(Debug)]
+struct Shares {
+    places: [Semaphore; KINDS],
+    /// Ends when those who wait for it go.
+    gathering: Mutex<Option<Shared<Pin<Box<Sleep>>>>>,
+}
 
 impl Capacity {
     /// So many for each context unless it is said otherwise: more than a worker that is well ever uses.
@@ -31,7 +47,22 @@ impl Capacity {
         let places = |at_once| usize::try_from(at_once).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         measures::worker_is_there();
         let of_kind = |kind| if kind == ORDERS { at_once.max(Self::DEFAULT) } else { at_once };
-        Self(Arc::new(array::from_fn(|kind| Semaphore::new(places(of_kind(kind))))))
+        let places = array::from_fn(|kind| Semaphore::new(places(of_kind(kind))));
+        Self(Arc::new(Shares { places, gathering: Mutex::default() }))
+    }
+
+    /// Waits for others that nobody waits for, either, so that they ask together what costs little more together than by itself,
+    /// and meanwhile leave the processors to those that somebody waits for.
+    #[expect(clippy::disallowed_methods, reason = "within an attempt, which is made anew after a crash")]
+    pub(crate) async fn gather(&self) {
+        let gathering = {
+            let mut last = self.0.gathering.lock().expect("no panic");
+            match &*last {
+                Some(gathering) if gathering.peek().is_none() => gathering.clone(),
+                _ => last.insert(Box::pin(tokio::time::sleep(GATHER)).shared()).clone(),
+            }
+        };
+        gathering.await;
     }
 
     /// A place for an attempt at `step`, if it needs one, for as long as the answer is kept. Who came first is served first.
@@ -48,12 +79,30 @@ impl Capacity {
             Some(context) => context as usize,
             None => ORDERS,
         };
-        Some(&self.0[index])
+        Some(&self.0.places[index])
     }
 }
 
 impl Default for Capacity {
     fn default() -> Self {
         Self::new(Self::DEFAULT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gathers_goes_together_and_who_comes_then_waits_for_the_next() {
+        let capacity = Capacity::default();
+        let (mut first, mut second) = (Box::pin(capacity.gather()), Box::pin(capacity.gather()));
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        assert!(futures::poll!(second.as_mut()).is_pending());
+        first.await;
+        assert!(futures::poll!(second.as_mut()).is_ready());
+        let mut third = Box::pin(capacity.gather());
+        assert!(futures::poll!(third.as_mut()).is_pending());
+        third.await;
     }
 }

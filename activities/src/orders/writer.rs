@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -29,14 +29,25 @@ const BACKLOG: usize = 64;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 // The counter is read and written in the transaction, so positions have no gaps and follow the order of commit.
-const APPEND: &str = "
+const COUNT: &str = "
     BEGIN;
     LET $last = (UPSERT ONLY counters:feed SET last += $count RETURN VALUE last);
     INSERT INTO events $events RETURN NONE;
     CREATE type::record('feed', [$last]) SET events = $ids RETURN NONE;
+    $last;
 ";
 /// Which answer is `$last`, by which it is told where the events stand in the feed.
 const LAST: usize = 4;
+
+/// The same behind a position that is known: less for the store to compute, as long as nobody else counts.
+const COUNT_ON: &str = "
+    BEGIN;
+    UPDATE counters:feed SET last = IF last = $known { $last } ELSE { THROW 'counted' } RETURN NONE;
+    INSERT INTO events $events RETURN NONE;
+    INSERT INTO feed $feed RETURN NONE;
+";
+/// What `COUNT_ON` throws where somebody else did.
+const COUNTED: &str = "counted";
 
 /// Events of one order, and what they make of it.
 pub(super) struct Append {
@@ -108,15 +119,21 @@ async fn write(
     written: broadcast::Sender<Arc<[Positioned]>>,
     turn: Arc<RwLock<()>>,
 ) {
-    let (mut batch, mut at_once, turns) = (Vec::new(), AtOnce(LARGEST_BATCH), Arc::new(Turns::new(&database)));
+    let (mut batch, mut at_once) = (Vec::new(), AtOnce(LARGEST_BATCH));
+    let (turns, position) = (Arc::new(Turns::new(&database)), Arc::new(Position::of(&database)));
     while queue.recv_many(&mut batch, at_once.0).await > 0 {
         others_first().await;
         more(&mut queue, &mut batch, at_once.0);
         let batch = std::mem::take(&mut batch);
         let _turn = turn.write().await;
         let among = turns.take().await;
-        let committer =
-            Committer { database: database.clone(), turns: turns.clone(), turn: among, written: written.clone() };
+        let committer = Committer {
+            database: database.clone(),
+            turns: turns.clone(),
+            turn: among,
+            position: position.clone(),
+            written: written.clone(),
+        };
         // In a task of its own, so that a panic in the store ends this batch only.
         let gave = match tokio::spawn(write_batch(committer, batch)).await {
             Ok((pace, gave)) => {
@@ -229,7 +246,28 @@ struct Committer {
     database: Database,
     turns: Arc<Turns>,
     turn: Turn,
+    position: Arc<Position>,
     written: broadcast::Sender<Arc<[Positioned]>>,
+}
+
+/// The last position of the feed, where it is known. In a store that others write to, it would mostly be wrong.
+struct Position {
+    last: Mutex<Option<u64>>,
+    is_shared: bool,
+}
+
+impl Position {
+    fn of(database: &Database) -> Self {
+        Self { last: Mutex::default(), is_shared: database.is_shared() }
+    }
+
+    fn take(&self) -> Option<u64> {
+        self.last.lock().expect("not poisoned").take()
+    }
+
+    fn keep(&self, last: u64) {
+        *self.last.lock().expect("not poisoned") = Some(last).filter(|_| !self.is_shared);
+    }
 }
 
 impl Committer {
@@ -240,12 +278,53 @@ impl Committer {
         last: bool,
     ) -> Result<(), NotAppended> {
         let events = || appends.clone().flat_map(|append| append.events.iter());
+        loop {
+            // Until this is written, nobody knows.
+            let known = self.position.take();
+            let (statements, variables) = self.script(appends.clone(), known, last);
+            match timeout(WRITE_TIMEOUT, self.database.run(&statements, variables)).await {
+                Ok(Ok(mut answers)) => {
+                    let last = match known {
+                        Some(known) => Some(known + events().count() as u64),
+                        // What is not told of is read.
+                        None => answers.read(LAST).ok(),
+                    };
+                    if let Some(last) = last {
+                        self.position.keep(last);
+                        self.tell(events(), last);
+                    }
+                    return Ok(());
+                }
+                Ok(Err(StoreError::Thrown(why))) if known.is_some() && why.ends_with(COUNTED) => {}
+                Ok(Err(StoreError::Exists)) => return Err(NotAppended::Exists),
+                Ok(Err(error)) => return Err(NotAppended::Store(error)),
+                Err(_) => return Err(NotAppended::NoAnswer),
+            }
+        }
+    }
+
+    /// The statements of one transaction, which begins behind the position that is `known`, and what they name.
+    fn script<'a>(
+        &self,
+        appends: impl Iterator<Item = &'a Append> + Clone,
+        known: Option<u64>,
+        last: bool,
+    ) -> (String, Variables) {
+        let events = || appends.clone().flat_map(|append| append.events.iter());
+        let ids: Vec<_> = events().map(key).collect();
         let rows: Vec<_> = events().map(|event| json!({ "id": key(event), "doc": text(event) })).collect();
-        let mut variables = Variables::default()
-            .with("count", rows.len())
-            .with("ids", events().map(key).collect::<Vec<_>>())
-            .with("events", rows);
-        let mut statements = format!("{APPEND}$last;");
+        let mut variables = Variables::default().with("events", rows);
+        let mut statements = if let Some(known) = known {
+            let last = known + ids.len() as u64;
+            variables.set("known", json!(known));
+            variables.set("last", json!(last));
+            variables.set("feed", json!([{ "id": [last], "events": ids }]));
+            COUNT_ON.to_owned()
+        } else {
+            variables.set("count", ids.len());
+            variables.set("ids", ids);
+            COUNT.to_owned()
+        };
         for (n, append) in appends.clone().enumerate() {
             write!(statements, "UPSERT $order_{n} CONTENT $row_{n} RETURN NONE;").expect("a string takes everything");
             variables.set(format!("order_{n}"), record("orders", append.order["id"].clone()));
@@ -257,24 +336,13 @@ impl Committer {
             variables.set("audit", audit);
         }
         let mut changes = Changes::default();
-        appends.clone().for_each(|append| changes.add(&append.changes));
+        appends.for_each(|append| changes.add(&append.changes));
         changes.put(&mut statements, &mut variables);
         if last {
             statements += self.turns.giving(self.turn, &mut variables);
         }
         statements += "COMMIT;";
-        match timeout(WRITE_TIMEOUT, self.database.run(&statements, variables)).await {
-            Ok(Ok(mut answers)) => {
-                // What is not told of is read.
-                if let Ok(last) = answers.read(LAST) {
-                    self.tell(events(), last);
-                }
-                Ok(())
-            }
-            Ok(Err(StoreError::Exists)) => Err(NotAppended::Exists),
-            Ok(Err(error)) => Err(NotAppended::Store(error)),
-            Err(_) => Err(NotAppended::NoAnswer),
-        }
+        (statements, variables)
     }
 
     /// Tells of events, the last of which has that position.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use surrealdb::types::{RecordId, SurrealValue};
 use workflows::provider::{OrderRef, Undo};
-use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock};
+use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock, Wanted};
 use workflows::{Context, MerchantId, OrderId, ProviderError, Sku};
 
 use crate::Modes;
-use crate::store::{Database, StoreError, Variables, records};
+use crate::store::{Database, StoreError, Variables, record, records};
 use crate::together::Together;
 
 const TABLES: &str = "
@@ -20,26 +21,30 @@ const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS holds SCHEMALESS;
 ";
 
-// Each of these moves all holds that are named by its variable. `on_hand` is absent (NONE) where the merchant does not track
-// stock; such lines take nothing.
-const RESERVE: &str = "
-    FOR $reservation IN $reserve {
-        LET $hold = type::record('holds', $reservation.order_id);
-        CREATE $hold CONTENT { state: 'held', lines: $reservation.lines } RETURN NONE;
-        FOR $line IN $reservation.lines {
-            LET $product = type::record('products', [$reservation.merchant_id, $line.sku]);
-            LET $now = (SELECT on_hand, reserved FROM ONLY $product);
-            IF $now.on_hand != NONE {
-                IF $now.on_hand - $now.reserved < $line.quantity {
-                    THROW $line.sku + ' ' + <string>($now.on_hand - $now.reserved);
-                };
-                UPDATE $product SET reserved += $line.quantity RETURN NONE;
-                UPDATE $hold SET taken += { product: $product, quantity: $line.quantity } RETURN NONE;
-            };
-        };
-    };
+/// What is taken of one product, by all orders together. `on_hand` is absent (NONE) where the merchant does not track stock; such
+/// products are not asked for.
+const TAKE: &str = "
+    UPDATE $product_{n} SET reserved = IF on_hand - reserved >= $taken_{n} { reserved + $taken_{n} } ELSE {
+        THROW sku + ' ' + <string>(on_hand - reserved)
+    } RETURN NONE;
 ";
 
+const HOLD: &str = "INSERT INTO holds $held RETURN NONE;";
+
+/// What is sold of one product, by all orders together.
+const SELL: &str = "
+    UPDATE $from_{n} SET reserved -= $sold_{n}, on_hand = IF on_hand != NONE { on_hand - $sold_{n} } RETURN NONE;
+";
+
+const COMMIT: &str =
+    "UPDATE $committed SET state = IF state = 'held' { 'committed' } ELSE { THROW 'moved' } RETURN NONE;";
+
+/// What `COMMIT` throws where somebody else moved a hold since it was read.
+const MOVED: &str = "moved";
+/// How often moves are made again because of that.
+const MOST_MOVED: usize = 8;
+
+// Each of these moves all holds that are named by its variable, which is rare.
 const RELEASE: &str = "
     FOR $order IN $release {
         LET $record = type::record('holds', $order);
@@ -54,22 +59,6 @@ const RELEASE: &str = "
                 UPDATE $line.product SET on_hand += $line.quantity WHERE on_hand != NONE RETURN NONE;
             };
             UPDATE $record SET state = 'released' RETURN NONE;
-        };
-    };
-";
-
-const COMMIT: &str = "
-    FOR $order IN $commit {
-        LET $record = type::record('holds', $order);
-        LET $hold = (SELECT * FROM ONLY $record);
-        IF $hold.state = 'held' {
-            FOR $line IN $hold.taken ?? [] {
-                UPDATE $line.product SET
-                    reserved -= $line.quantity,
-                    on_hand = IF on_hand != NONE { on_hand - $line.quantity }
-                    RETURN NONE;
-            };
-            UPDATE $record SET state = 'committed' RETURN NONE;
         };
     };
 ";
@@ -124,9 +113,9 @@ struct Hold {
 
 /// What is to become of a hold. A flash sale is many orders that take from one product: moves are made together, and not against
 /// each other.
+#[derive(Clone)]
 enum Move {
-    /// With what it takes, as JSON.
-    Reserve(OrderId, Value),
+    Reserve(Reservation),
     Release(OrderId),
     Commit(OrderId),
     Restock(OrderId),
@@ -134,55 +123,171 @@ enum Move {
 
 impl Move {
     fn order_id(&self) -> &OrderId {
-        let (Self::Reserve(id, _) | Self::Release(id) | Self::Commit(id) | Self::Restock(id)) = self;
-        id
+        match self {
+            Self::Reserve(reservation) => &reservation.order_id,
+            Self::Release(id) | Self::Commit(id) | Self::Restock(id) => id,
+        }
     }
+}
+
+/// What an order took of a product.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+struct Taken {
+    product: RecordId,
+    quantity: i64,
+}
+
+/// A hold as it lies there.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+struct Held {
+    id: RecordId,
+    state: String,
+    lines: Value,
+    taken: Option<Vec<Taken>>,
 }
 
 /// Many moves in one transaction.
+#[derive(Default)]
 struct Script {
     statements: String,
+    count: usize,
     variables: Variables,
-    /// Whose holds those are.
-    orders: Vec<OrderId>,
-    /// Which statement tells their states.
-    answer: usize,
 }
 
 impl Script {
-    fn of(moves: &[Move]) -> Self {
-        let (mut reserve, mut release, mut commit, mut restock) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for one in moves {
-            match one {
-                Move::Reserve(_, reservation) => reserve.push(reservation),
-                Move::Release(id) => release.push(id),
-                Move::Commit(id) => commit.push(id),
-                Move::Restock(id) => restock.push(id),
-            }
-        }
-        let orders: Vec<_> = moves.iter().map(|one| one.order_id().clone()).collect();
-        let loops = [
-            (reserve.is_empty(), RESERVE),
-            (release.is_empty(), RELEASE),
-            (commit.is_empty(), COMMIT),
-            (restock.is_empty(), RESTOCK),
-        ];
-        let loops: Vec<&str> = loops.into_iter().filter(|(is_empty, _)| !is_empty).map(|(_, made)| made).collect();
-        // `BEGIN` is the first.
-        let answer = 1 + loops.len();
-        let statements = format!("BEGIN; {} {STATES} COMMIT;", loops.concat());
-        let made = json!({ "reserve": reserve, "release": release, "commit": commit, "restock": restock });
-        let holds = records("holds", orders.iter().map(|id| json!(id)));
-        let variables = Variables::from(made).with("holds", holds);
-        Self { statements, variables, orders, answer }
+    fn add(&mut self, statement: &str) {
+        self.statements += statement;
+        self.count += 1;
     }
 
-    /// The state that each hold has then.
-    async fn run(self, database: &Database) -> Result<Vec<Option<HoldState>>, StoreError> {
-        let states: Vec<(OrderId, HoldState)> =
-            database.run(&self.statements, self.variables).await?.read(self.answer)?;
-        let states: BTreeMap<_, _> = states.into_iter().collect();
-        Ok(self.orders.iter().map(|id| states.get(id).copied()).collect())
+    fn name(&mut self, name: impl Into<String>, value: impl SurrealValue) {
+        self.variables.set(name, value);
+    }
+
+    /// Takes from what is tracked, which is read before: whoever changes that meanwhile comes after these.
+    async fn reserve(&mut self, database: &Database, reservations: &[&Reservation]) -> Result<(), StoreError> {
+        let product = |of: &Reservation, line: &Wanted| (of.merchant_id.clone(), line.sku.clone());
+        let lines =
+            || reservations.iter().flat_map(|of| of.lines.iter().map(|line| (product(of, line), line.quantity)));
+        let wanted: BTreeSet<_> = lines().map(|(product, _)| product).collect();
+        let named = Variables::default().with("products", records("products", wanted.iter().map(|id| json!(id))));
+        let statement = "SELECT VALUE record::id(id) FROM $products WHERE on_hand != NONE";
+        let tracked: BTreeSet<(MerchantId, Sku)> = database.run(statement, named).await?.read(0)?;
+        // In the order of their lines, so that the first that is short is told.
+        let mut sums: Vec<i64> = Vec::new();
+        let mut places = BTreeMap::new();
+        for (product, quantity) in lines().filter(|(product, _)| tracked.contains(product)) {
+            let n = *places.entry(product).or_insert(sums.len());
+            sums.resize(sums.len().max(n + 1), 0);
+            sums[n] += i64::from(quantity);
+        }
+        for (product, n) in places {
+            self.name(format!("product_{n}"), record("products", json!(product)));
+        }
+        for (n, sum) in sums.into_iter().enumerate() {
+            self.name(format!("taken_{n}"), sum);
+            self.add(&TAKE.replace("{n}", &n.to_string()));
+        }
+        let held = reservations.iter().map(|of| {
+            let taken = of.lines.iter().filter(|line| tracked.contains(&product(of, line))).map(|line| Taken {
+                product: record("products", json!(product(of, line))),
+                quantity: line.quantity.into(),
+            });
+            let taken: Vec<_> = taken.collect();
+            Held {
+                id: record("holds", json!(of.order_id)),
+                state: "held".to_owned(),
+                lines: json!(of.lines),
+                taken: (!taken.is_empty()).then_some(taken),
+            }
+        });
+        self.name("held", held.collect::<Vec<_>>());
+        self.add(HOLD);
+        Ok(())
+    }
+
+    /// Sells what is held, which is read before: who moves it meanwhile is not overlooked.
+    #[expect(clippy::mutable_key_type, reason = "nothing in a record's key is ever changed")]
+    async fn commit(&mut self, database: &Database, orders: &BTreeSet<&OrderId>) -> Result<(), StoreError> {
+        let named = Variables::default().with("holds", records("holds", orders.iter().map(|id| json!(id))));
+        let statement = "SELECT id, state, lines, taken FROM $holds WHERE state = 'held'";
+        let held: Vec<Held> = database.run(statement, named).await?.read_values(0)?;
+        if held.is_empty() {
+            return Ok(());
+        }
+        let mut sold = BTreeMap::<_, i64>::new();
+        let mut committed = Vec::new();
+        for Held { id, taken, .. } in held {
+            committed.push(id);
+            for Taken { product, quantity } in taken.into_iter().flatten() {
+                *sold.entry(product).or_default() += quantity;
+            }
+        }
+        for (n, (product, sum)) in sold.into_iter().enumerate() {
+            self.name(format!("from_{n}"), product);
+            self.name(format!("sold_{n}"), sum);
+            self.add(&SELL.replace("{n}", &n.to_string()));
+        }
+        self.name("committed", committed);
+        self.add(COMMIT);
+        Ok(())
+    }
+
+    /// Moves holds one by one.
+    fn each(&mut self, statement: &str, name: &str, orders: &BTreeSet<&OrderId>) {
+        if !orders.is_empty() {
+            self.name(name, json!(orders));
+            self.add(statement);
+        }
+    }
+}
+
+/// Makes all moves or none, and tells the state that each hold has then.
+async fn make_together(database: &Database, moves: &[Move]) -> Result<Vec<Option<HoldState>>, StoreError> {
+    let (mut reserve, mut release, mut commit, mut restock) =
+        (Vec::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for one in moves {
+        match one {
+            Move::Reserve(reservation) => reserve.push(reservation),
+            Move::Release(id) => drop(release.insert(id)),
+            Move::Commit(id) => drop(commit.insert(id)),
+            Move::Restock(id) => drop(restock.insert(id)),
+        }
+    }
+    let orders: BTreeSet<_> = moves.iter().map(Move::order_id).collect();
+    let mut tries = 0;
+    loop {
+        let mut script = Script::default();
+        script.add("BEGIN;");
+        if !reserve.is_empty() {
+            script.reserve(database, &reserve).await?;
+        }
+        script.each(RELEASE, "release", &release);
+        if !commit.is_empty() {
+            script.commit(database, &commit).await?;
+        }
+        script.each(RESTOCK, "restock", &restock);
+        script.name("holds", records("holds", orders.iter().map(|id| json!(id))));
+        let answer = script.count;
+        script.add(STATES);
+        script.add("COMMIT;");
+        match database.run(&script.statements, script.variables).await {
+            Ok(mut answers) => {
+                let states: Vec<(OrderId, HoldState)> = answers.read(answer)?;
+                let states: BTreeMap<_, _> = states.into_iter().collect();
+                return Ok(moves.iter().map(|one| states.get(one.order_id()).copied()).collect());
+            }
+            // Where there are others, it may be one of those that moved it, and each is made by itself.
+            Err(StoreError::Thrown(why)) if why.ends_with(MOVED) && moves.len() == 1 => {
+                tries += 1;
+                if tries == MOST_MOVED {
+                    return Err(StoreError::Conflicts);
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 
@@ -198,9 +303,9 @@ impl BuiltIn {
     pub async fn open(database: Database, modes: Arc<Modes>) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
         let to = database.clone();
-        let make = move |moves: &[Move]| {
-            let (to, script) = (to.clone(), Script::of(moves));
-            async move { script.run(&to).await }
+        let make = move |asked: &[Move]| {
+            let (to, asked) = (to.clone(), asked.to_vec());
+            async move { make_together(&to, &asked).await }
         };
         let from = database.clone();
         let find = move |queries: &[ProductQuery]| {
@@ -238,7 +343,7 @@ impl Stock for BuiltIn {
     async fn reserve(&self, reservation: &Reservation) -> Result<Reserved, ProviderError> {
         self.modes.pass(Context::Stock).await?;
         let order_id = &reservation.order_id;
-        match self.moves.run(Move::Reserve(order_id.clone(), json!(reservation))).await {
+        match self.moves.run(Move::Reserve(reservation.clone())).await {
             Ok(_) => return Ok(Reserved::Held),
             Err(StoreError::Exists) => {}
             Err(StoreError::Thrown(short)) => {

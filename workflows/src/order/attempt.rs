@@ -77,8 +77,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Whether somebody waits for it: who places the order, until it is decided, or who commanded it.
+    fn is_awaited(&self) -> bool {
+        self.by.is_some() || self.before.as_ref().is_none_or(|order| !order.decided)
+    }
+
     /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
     async fn once(self, policy: StepPolicy) -> HandlerResult<Json<Heard>> {
+        if !self.is_awaited() {
+            self.capacity.gather().await;
+        }
         let heard = durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()).await;
         if let Err(failed) = &heard {
             let note = self.ports.orders.note_failure(&self.order_id, self.step, &failed.why);
@@ -104,6 +112,8 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let notice = news.take(&after)?;
+        // Nobody waits for that: what has become true is recorded.
+        self.capacity.gather().await;
         telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
     }
 
