@@ -182,6 +182,8 @@ async fn a_transfer_that_comes_too_late_is_given_back_once() {
 
     let shop = Shop::open_with(shared().await, "shopping-mall").await;
     let (cancelled, _) = place(&shop, 1).await;
+    // Before it is expected, nobody can have been told where to transfer it to.
+    shop.reaches(&cancelled, "awaiting_deposit").await;
     let _ = shop.jumun.ask(&cancelled, "cancel").await;
     shop.reaches(&cancelled, "cancelled").await;
     gives_back_what_comes_late(&shop, &cancelled).await;

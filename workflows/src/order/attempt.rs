@@ -77,9 +77,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether somebody waits for it: who places the order, until it is decided, or who commanded it.
+    /// Whether somebody waits for it: who places the order, until it is decided, who is to transfer a deposit, or who commanded it.
     fn is_awaited(&self) -> bool {
-        self.by.is_some() || self.before.as_ref().is_none_or(|order| !order.decided)
+        self.by.is_some()
+            || self.step == Step::PaymentOpenDeposit
+            || self.before.as_ref().is_none_or(|order| !order.decided)
     }
 
     /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
