@@ -86,6 +86,7 @@ async fn live(jumun: &Jumun) -> BTreeMap<&'static str, String> {
     lived.insert("given back", uncovered);
     let [called_off, late] = [mall.placed().await, mall.placed().await];
     for id in [&called_off, &late] {
+        jumun.reaches(id, "awaiting_deposit").await;
         let _ = jumun.ask(id, "cancel").await;
         jumun.reaches(id, "cancelled").await;
     }

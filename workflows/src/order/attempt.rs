@@ -12,7 +12,7 @@ use super::news::News;
 use super::telling::Telling;
 use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
 use crate::durable::{self, Failed};
-use crate::{Capacity, MessageId, OrderId, ProviderError, Step, StepPolicy};
+use crate::{Capacity, MessageId, OrderId, PaymentState, ProviderError, Step, StepPolicy};
 
 /// How long noting a failed attempt may take; the time in which a step gives up has no more to spare.
 const NOTE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -77,16 +77,15 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether somebody waits for it: who places the order, until it is decided, who is to transfer a deposit, or who commanded it.
-    fn is_awaited(&self) -> bool {
-        self.by.is_some()
-            || self.step == Step::PaymentOpenDeposit
-            || self.before.as_ref().is_none_or(|order| !order.decided)
+    /// Whether nobody waits for it: neither who placed the order and is to know whether it stands, and where to pay, nor who
+    /// commanded it.
+    fn can_wait(&self) -> bool {
+        self.by.is_none() && self.before.as_ref().is_some_and(is_settled)
     }
 
     /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
     async fn once(self, policy: StepPolicy) -> HandlerResult<Json<Heard>> {
-        if !self.is_awaited() {
+        if self.can_wait() {
             self.capacity.gather().await;
         }
         let heard = durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()).await;
@@ -114,8 +113,10 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let notice = news.take(&after)?;
-        // Nobody waits for that: what has become true is recorded.
-        self.capacity.gather().await;
+        // What has become true is recorded already.
+        if is_settled(&after) {
+            self.capacity.gather().await;
+        }
         telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
     }
 
@@ -147,4 +148,9 @@ impl<'a> Attempt<'a> {
         };
         Ok(Heard { outcome, events, at: self.ports.orders.now(), told: None })
     }
+}
+
+/// Whether it is decided that the order stands, and its payment has begun.
+fn is_settled(order: &Order) -> bool {
+    order.decided && order.payment.state != PaymentState::None
 }
