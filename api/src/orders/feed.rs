@@ -40,11 +40,13 @@ struct Shared {
     orders: Arc<dyn OrderBook>,
     metrics: Metrics,
     told: broadcast::Sender<Arc<Told>>,
-    /// Those who listen to one order.
-    listeners: Lock<HashMap<OrderId, Vec<mpsc::UnboundedSender<Event>>>>,
+    /// Those who listen to one order. What was written together they hear together.
+    listeners: Lock<Listeners>,
     /// Who follows the feed, if somebody does.
     follower: Mutex<Option<JoinHandle<()>>>,
 }
+
+type Listeners = HashMap<OrderId, Vec<mpsc::UnboundedSender<Vec<Event>>>>;
 
 /// An event, written down once for all who listen.
 pub(super) struct Told {
@@ -103,7 +105,7 @@ impl Feed {
 }
 
 impl Shared {
-    fn listeners(&self) -> MutexGuard<'_, HashMap<OrderId, Vec<mpsc::UnboundedSender<Event>>>> {
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -158,22 +160,27 @@ impl Shared {
 
     /// Tells those after a position, which is that of the last of them then.
     fn tell_all(&self, events: &[Positioned], after: &mut u64) {
-        for event in events.iter().filter(|event| event.position > *after) {
-            self.tell(event);
+        let new = &events[events.partition_point(|event| event.position <= *after)..];
+        for of_order in new.chunk_by(|one, next| one.event.order_id == next.event.order_id) {
+            self.tell(of_order);
         }
         *after = events.last().map_or(*after, |last| last.position.max(*after));
     }
 
-    fn tell(&self, told: &Positioned) {
-        self.metrics.told_of(told.event.at);
-        if let Some(listeners) = self.listeners().get(&told.event.order_id) {
+    /// Tells events of one order.
+    fn tell(&self, told: &[Positioned]) {
+        let Some(first) = told.first() else { return };
+        told.iter().for_each(|told| self.metrics.told_of(told.event.at));
+        if let Some(listeners) = self.listeners().get(&first.event.order_id) {
             for listener in listeners {
                 // It may go at this moment.
-                let _ = listener.send(told.event.clone());
+                let _ = listener.send(told.iter().map(|told| told.event.clone()).collect());
             }
         }
         if self.told.receiver_count() > 0 {
-            let _ = self.told.send(Arc::new(Told::from(told.clone())));
+            for told in told {
+                let _ = self.told.send(Arc::new(Told::from(told.clone())));
+            }
         }
     }
 }
@@ -200,15 +207,15 @@ impl Text {
 pub(super) struct OfOrder {
     shared: Arc<Shared>,
     id: OrderId,
-    heard: mpsc::UnboundedReceiver<Event>,
+    heard: mpsc::UnboundedReceiver<Vec<Event>>,
 }
 
 impl OfOrder {
-    /// The order's next events; none where the time is over first.
+    /// The order's next events, with all that was written along with them; none where the time is over first.
     pub(super) async fn next(&mut self, until: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         let _ = timeout_at(until, self.heard.recv_many(&mut events, PAGE as usize)).await;
-        events
+        events.into_iter().flatten().collect()
     }
 }
 
@@ -266,6 +273,15 @@ mod tests {
         world.state.write(&id, fact());
         world.state.write(&id, fact());
         assert_eq!(numbers(&mut heard, 2).await, [last + 1, last + 2]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_written_together_is_heard_together() {
+        let (world, id, mut heard) = listening().await;
+        for _ in 0..200 {
+            world.state.write(&id, [fact(), fact()].concat());
+            assert_eq!(heard.next(Instant::now() + PATIENCE).await.len(), 2);
+        }
     }
 
     #[tokio::test]
