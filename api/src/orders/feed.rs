@@ -170,7 +170,9 @@ impl Shared {
     /// Tells events of one order.
     fn tell(&self, told: &[Positioned]) {
         let Some(first) = told.first() else { return };
-        told.iter().for_each(|told| self.metrics.told_of(told.event.at));
+        for told in told {
+            self.metrics.told_of(told.event.at);
+        }
         if let Some(listeners) = self.listeners().get(&first.event.order_id) {
             for listener in listeners {
                 // It may go at this moment.
