@@ -97,6 +97,8 @@ impl<'a> Attempt<'a> {
         }
         let mut heard = heard.map_err(Failed::into_error)?;
         heard.told = self.tell(&heard.events).await;
+        // Telling takes its time, and a deadline that begins to be waited for now is none the later for it.
+        heard.at = self.ports.orders.now();
         Ok(Json(heard))
     }
 
