@@ -115,8 +115,8 @@ impl<'a> Attempt<'a> {
             return None;
         }
         let notice = news.take(&after)?;
-        // What has become true is recorded already.
-        if is_settled(&after) {
+        // What has become true is recorded already, and nobody is to come to a gate that is not open yet.
+        if is_settled(&after) && after.gate.is_none() {
             self.capacity.gather().await;
         }
         telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
