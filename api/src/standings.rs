@@ -12,6 +12,7 @@ use workflows::order::{Dashboard, DashboardQuery, OrderBook};
 use workflows::{Status, Step};
 
 use crate::ask::ask_within;
+use crate::dashboard::stuck_since_before;
 use crate::metrics::{Metrics, number};
 
 /// However often somebody looks, the book is asked no more often.
@@ -60,7 +61,8 @@ impl Standings {
             return;
         }
         let now = Utc::now();
-        let query = DashboardQuery { merchant_id: None, since: now, stuck_since_before: now - self.stuck_after };
+        let stuck_since_before = stuck_since_before(now, self.stuck_after);
+        let query = DashboardQuery { merchant_id: None, since: now, stuck_since_before };
         let dashboard = ask_within(PATIENCE, "orders.dashboard", self.orders.dashboard(&query)).await.ok();
         shown.at = Some(Instant::now());
         metrics.within(|| {

@@ -84,6 +84,12 @@ async fn an_order_is_stuck_while_a_provider_is_down_and_goes_on_by_itself() {
     jumun.reaches(&waiting, "in_delivery").await;
     jumun.sandbox("delivery", "down").await;
     let held_up = shop.placed().await;
+    // Before that, a step may be slow enough on its own to count as stuck for a moment.
+    until("the delivery to fail", async || {
+        let workflow = does(&jumun, &held_up, "backing_off").await;
+        (workflow["step"] == "delivery.request").then_some(())
+    })
+    .await;
     until("the order to be stuck", async || (!stuck(&shop, true).await.is_empty()).then_some(())).await;
     assert_eq!(stuck(&shop, true).await, std::slice::from_ref(&held_up));
     assert_eq!(stuck(&shop, false).await, [waiting], "whoever waits for people is not stuck");

@@ -98,6 +98,8 @@ mod tests {
         let capacity = Capacity::default();
         let (mut first, mut second) = (Box::pin(capacity.gather()), Box::pin(capacity.gather()));
         assert!(futures::poll!(first.as_mut()).is_pending());
+        // One that would wait for as long from now on is not ready together with the first.
+        let _ = tokio::time::timeout(GATHER / 2, std::future::pending::<()>()).await;
         assert!(futures::poll!(second.as_mut()).is_pending());
         first.await;
         assert!(futures::poll!(second.as_mut()).is_ready());

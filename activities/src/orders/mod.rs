@@ -190,6 +190,11 @@ fn whole_second(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(TimeDelta::seconds(1)).unwrap_or(at)
 }
 
+/// What `still_since` is compared with, so that an order counts as stuck up to a second late, and never early.
+fn still_before(since_before: DateTime<Utc>) -> Value {
+    json!(padded(whole_second(since_before)))
+}
+
 /// Sorts as text as the time does, for any time that a caller can name.
 fn padded(at: DateTime<Utc>) -> String {
     format!("{:020}", at.timestamp_micros().max(0))
@@ -384,7 +389,7 @@ fn matching(filter: &OrderFilter) -> (String, Value) {
     }
     if let Some(stuck) = filter.stuck {
         let condition = if stuck.are { IS_STUCK } else { IS_NOT_STUCK };
-        require(condition, "stuck", json!(padded(stuck.since_before)));
+        require(condition, "stuck", still_before(stuck.since_before));
     }
     if let Some(step) = filter.failing_step {
         require("trouble.step = $failing_step", "failing_step", json!(step));

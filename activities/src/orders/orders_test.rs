@@ -368,8 +368,11 @@ async fn stuck_is_what_fails_or_waits_for_nobody() {
     check(book.now() - hour, &[], &[&closed, &waiting, &moving]).await;
     book.forget_failures(&closed.id).await.expect("forgets");
     check(book.now() + hour, &[&waiting, &moving], &[&closed]).await;
-    // A later failure of the same step does not make it a younger trouble.
-    let between = book.now();
+    // A later failure of the same step does not make it a younger trouble. Stillness is known to the second.
+    let between = book.now() + TimeDelta::seconds(1);
+    while book.now() < between {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     book.note_failure(&waiting.id, Step::PaymentRefund, "down").await.expect("notes");
     check(between, &[&waiting, &moving], &[&closed]).await;
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use workflows::order::{Dashboard, DashboardQuery, Event, Fact, Standing, StuckAt, Tally};
 use workflows::{Currency, DeliveryState, Lifecycle, MerchantId, Order, PaymentState, Status};
 
-use super::{BY_STILLNESS, IS_STUCK, padded};
+use super::{BY_STILLNESS, IS_STUCK, still_before};
 use crate::store::{Database, StoreError, Variables, record};
 
 /// Stands for all lifecycles that are no presets.
@@ -323,7 +323,7 @@ pub(super) async fn dashboard(database: &Database, query: &DashboardQuery) -> Re
     let variables = json!({
         "merchant_id": query.merchant_id,
         "since": hour(query.since),
-        "stuck": padded(query.stuck_since_before),
+        "stuck": still_before(query.stuck_since_before),
     });
     let mut answers = database.run(&statements, &variables).await?;
     let rows: Vec<Row> = answers.read(1)?;

@@ -148,6 +148,14 @@ struct Held {
     taken: Option<Vec<Taken>>,
 }
 
+/// What is taken by a hold.
+#[derive(SurrealValue)]
+#[surreal(crate = "surrealdb::types")]
+struct Sale {
+    id: RecordId,
+    taken: Option<Vec<Taken>>,
+}
+
 /// Many moves in one transaction.
 #[derive(Default)]
 struct Script {
@@ -212,14 +220,14 @@ impl Script {
     #[expect(clippy::mutable_key_type, reason = "nothing in a record's key is ever changed")]
     async fn commit(&mut self, database: &Database, orders: &BTreeSet<&OrderId>) -> Result<(), StoreError> {
         let named = Variables::default().with("holds", records("holds", orders.iter().map(|id| json!(id))));
-        let statement = "SELECT id, state, lines, taken FROM $holds WHERE state = 'held'";
-        let held: Vec<Held> = database.run(statement, named).await?.read_values(0)?;
+        let statement = "SELECT id, taken FROM $holds WHERE state = 'held'";
+        let held: Vec<Sale> = database.run(statement, named).await?.read_values(0)?;
         if held.is_empty() {
             return Ok(());
         }
         let mut sold = BTreeMap::<_, i64>::new();
         let mut committed = Vec::new();
-        for Held { id, taken, .. } in held {
+        for Sale { id, taken } in held {
             committed.push(id);
             for Taken { product, quantity } in taken.into_iter().flatten() {
                 *sold.entry(product).or_default() += quantity;

@@ -95,11 +95,11 @@ impl<'a> Attempt<'a> {
                 warn!(failure = failed.why, "a failed attempt was not noted");
             }
         }
-        let mut heard = heard.map_err(Failed::into_error)?;
-        heard.told = self.tell(&heard.events).await;
-        // Telling takes its time, and a deadline that begins to be waited for now is none the later for it.
-        heard.at = self.ports.orders.now();
-        Ok(Json(heard))
+        let (outcome, events) = heard.map_err(Failed::into_error)?;
+        let told = self.tell(&events).await;
+        // After telling, which takes its time: a deadline that begins to be waited for now is none the later for it.
+        let at = self.ports.orders.now();
+        Ok(Json(Heard { outcome, events, at, told }))
     }
 
     /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
@@ -122,7 +122,7 @@ impl<'a> Attempt<'a> {
         telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
     }
 
-    async fn act(&self) -> Result<Heard, ProviderError> {
+    async fn act(&self) -> Result<(Outcome, Vec<Event>), ProviderError> {
         let (outcome, facts) = match (&self.before, self.step.context()) {
             (Some(order), Some(context)) => {
                 let span =
@@ -148,7 +148,7 @@ impl<'a> Attempt<'a> {
             let span = info_span!("record", "otel.name" = "orders.record", "otel.kind" = "client");
             self.ports.orders.record(entry).instrument(span).await?.events
         };
-        Ok(Heard { outcome, events, at: self.ports.orders.now(), told: None })
+        Ok((outcome, events))
     }
 }
 

@@ -395,9 +395,9 @@ impl<'a> Run<'a> {
                             ctx.promise::<Json<Passed>>(gate.as_str()).await
                         },
                         brought = &mut self.awakeable.brings => match self.put(gate, brought, promise).await {
-                        Some(passed) => passed,
-                        None => continue,
-                    },
+                            Some(passed) => passed,
+                            None => continue,
+                        },
                         on_cancel => Err(TerminalError::new("interrupted"))
                     }
                 }
