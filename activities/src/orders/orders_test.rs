@@ -353,6 +353,9 @@ async fn stuck_is_what_fails_or_waits_for_nobody() {
     };
     check(book.now() - hour, &[], &[&closed, &waiting, &moving]).await;
     check(book.now() + hour, &[&moving], &[&closed, &waiting]).await;
+    // Up to a second late, and never early.
+    check(moving.updated_at, &[], &[&closed, &waiting, &moving]).await;
+    check(moving.updated_at + TimeDelta::seconds(1), &[&moving], &[&closed, &waiting]).await;
     for order in [&waiting, &closed] {
         book.note_failure(&order.id, Step::PaymentRefund, "down").await.expect("notes");
     }
