@@ -26,6 +26,8 @@ const KINDS: usize = AWAITED + Context::ALL.len();
 /// beside anything that an order waits for.
 const GATHER: Duration = Duration::from_millis(20);
 
+type Gathering = Shared<Pin<Box<Sleep>>>;
+
 /// Places for attempts. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Capacity(Arc<Shares>);
@@ -34,7 +36,7 @@ pub struct Capacity(Arc<Shares>);
 struct Shares {
     places: [Semaphore; KINDS],
     /// Ends when those who wait for it go.
-    gathering: Mutex<Option<Shared<Pin<Box<Sleep>>>>>,
+    gathering: Mutex<Option<Gathering>>,
 }
 
 impl Capacity {
@@ -53,16 +55,18 @@ impl Capacity {
 
     /// Waits for others that nobody waits for, either, so that they ask together what costs little more together than by itself,
     /// and meanwhile leave the processors to those that somebody waits for.
-    #[expect(clippy::disallowed_methods, reason = "within an attempt, which is made anew after a crash")]
     pub(crate) async fn gather(&self) {
-        let gathering = {
-            let mut last = self.0.gathering.lock().expect("no panic");
-            match &*last {
-                Some(gathering) if gathering.peek().is_none() => gathering.clone(),
-                _ => last.insert(Box::pin(tokio::time::sleep(GATHER)).shared()).clone(),
-            }
-        };
-        gathering.await;
+        self.gathering().await;
+    }
+
+    /// What whoever gathers now waits for: the same for all of them, until it ends.
+    #[expect(clippy::disallowed_methods, reason = "within an attempt, which is made anew after a crash")]
+    fn gathering(&self) -> Gathering {
+        let mut last = self.0.gathering.lock().expect("no panic");
+        match &*last {
+            Some(gathering) if gathering.peek().is_none() => gathering.clone(),
+            _ => last.insert(Box::pin(tokio::time::sleep(GATHER)).shared()).clone(),
+        }
     }
 
     /// A place for an attempt at `step`, if it needs one, for as long as the answer is kept. Who came first is served first.
@@ -96,15 +100,11 @@ mod tests {
     #[tokio::test]
     async fn who_gathers_goes_together_and_who_comes_then_waits_for_the_next() {
         let capacity = Capacity::default();
-        let (mut first, mut second) = (Box::pin(capacity.gather()), Box::pin(capacity.gather()));
-        assert!(futures::poll!(first.as_mut()).is_pending());
-        // One that would wait for as long from now on is not ready together with the first.
-        let _ = tokio::time::timeout(GATHER / 2, std::future::pending::<()>()).await;
-        assert!(futures::poll!(second.as_mut()).is_pending());
+        let (first, second) = (capacity.gathering(), capacity.gathering());
+        assert!(first.ptr_eq(&second));
         first.await;
-        assert!(futures::poll!(second.as_mut()).is_ready());
-        let mut third = Box::pin(capacity.gather());
-        assert!(futures::poll!(third.as_mut()).is_pending());
+        let third = capacity.gathering();
+        assert!(!third.ptr_eq(&second));
         third.await;
     }
 }
