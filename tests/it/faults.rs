@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tests::{Fault, Faults, Jumun, Place, Shop, until};
+use serde_json::json;
+use tests::{Fault, Faults, Jumun, Place, Planned, Shop, until, variant};
 use workflows::Step;
 
 const FORWARD: [Step; 6] = [
@@ -14,6 +15,8 @@ const FORWARD: [Step; 6] = [
     Step::DeliveryComplete,
 ];
 const BACKWARD: [Step; 4] = [Step::DeliveryCancel, Step::StockRestock, Step::PaymentRefund, Step::StockRelease];
+/// What these make true is recorded along with the step after them.
+const RECORDED_ALONG: [Step; 3] = [Step::StockReserve, Step::StockCommit, Step::DeliveryRequest];
 const AT_ONCE: [Fault; 4] = [Fault::Panic, Fault::Fail, Fault::LoseReply, Fault::PanicAfter];
 
 #[tokio::test]
@@ -22,6 +25,7 @@ async fn a_step_that_panics_fails_or_loses_its_reply_is_done_once() {
     let jumun = Jumun::faulted(&faults).await;
     let shop = Shop::open(&jumun).await;
     let cases = FORWARD.iter().flat_map(|step| [(*step, Place::Provider), (*step, Place::Record)]);
+    let cases = cases.filter(|(step, place)| *place == Place::Provider || !RECORDED_ALONG.contains(step));
     let mut sold = 0;
     for (step, place) in cases.chain([(Step::OrderPlace, Place::Record)]) {
         faults.plan(step, place, &AT_ONCE);
@@ -60,6 +64,35 @@ async fn an_undo_that_panics_fails_or_loses_its_reply_is_done_once() {
         assert_eq!(jumun.entries(&id).await, ["charge", "refund"], "{step} at {place:?}");
         assert_eq!(jumun.event_names(&id).await.len(), 12, "{step} at {place:?}");
         assert_eq!(shop.shelf("chili").await, (100, 0, 100), "{step} at {place:?}");
+    }
+}
+
+/// What is recorded along with the step after it does not wait for a provider that is slow, or out of reach.
+#[tokio::test]
+async fn what_was_done_is_seen_while_the_step_after_it_is_not() {
+    let faults = Arc::new(Faults::default());
+    let jumun = Jumun::faulted(&faults).await;
+    let patient = json!({
+        "attempt_timeout_ms": 60_000, "first_delay_ms": 20, "factor": 1.0, "longest_delay_ms": 20,
+    });
+    let lifecycle = variant("sauce-shop", |lifecycle| lifecycle["steps"]["delivery.start"] = patient);
+    for (fault, times) in [(Fault::Hold, 1), (Fault::Fail, 1_000)] {
+        let shop = Shop::open_with(&jumun, lifecycle.clone()).await;
+        let merchant_id = shop.merchant_id.parse().expect("an id");
+        faults.script(&merchant_id, &[Planned { step: Step::DeliveryStart, place: Place::Provider, fault, times }]);
+        let id = shop.placed().await;
+        let requested = until("the request", async || {
+            let events = jumun.event_names(&id).await;
+            events.contains(&"delivery_requested".to_owned()).then_some(events)
+        });
+        assert_eq!(requested.await[3..], ["order_paid", "stock_committed", "delivery_requested"]);
+        let order = jumun.get(&format!("/v1/orders/{id}")).await.ok();
+        assert_eq!((&order["status"], &order["delivery"]["state"]), (&json!("paid"), &json!("requested")), "{fault:?}");
+        faults.open(&merchant_id, 0);
+        jumun.cancel_in_engine(&id).await;
+        shop.reaches(&id, "cancelled").await;
+        assert_eq!(jumun.entries(&id).await, ["charge", "refund"]);
+        assert_eq!(shop.shelf("chili").await, (100, 0, 100));
     }
 }
 

@@ -12,12 +12,13 @@ fn actor(role: Role, subject: &str) -> Actor {
 async fn place(book: &Orders, n: u128, merchant: &str, by: Option<&Actor>) -> Order {
     let id = OrderId::from_bits(n);
     let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
-    let entry = Entry { order_id: &id, step: Step::OrderPlace, before: None, by, facts: &facts, awakeable: None };
+    let entry =
+        Entry { order_id: &id, step: Step::OrderPlace, before: None, by, facts: &facts, awakeable: None, since: &[] };
     Order::from_events(&book.record(entry).await.expect("records").events).expect("placed")
 }
 
 async fn record(book: &Orders, before: &Order, step: Step, by: Option<&Actor>, facts: &[Fact]) {
-    let entry = Entry { order_id: &before.id, step, before: Some(before), by, facts, awakeable: None };
+    let entry = Entry { order_id: &before.id, step, before: Some(before), by, facts, awakeable: None, since: &[] };
     book.record(entry).await.expect("records");
 }
 

@@ -204,21 +204,16 @@ fn padded(at: DateTime<Utc>) -> String {
 impl OrderBook for Orders {
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
         let mut order = entry.before.cloned();
+        let known = entry.since.last().map_or(0, |event| event.number);
+        let is_news = |event: &Event| event.number > known;
         let mut heard: Vec<Event> = Vec::new();
         loop {
-            let at = self.now();
-            let first = order.as_ref().map_or(0, |order| order.version) + 1;
-            let events: Vec<Event> = (first..)
-                .zip(entry.facts)
-                .map(|(number, fact)| Event {
-                    order_id: entry.order_id.clone(),
-                    number,
-                    at,
-                    step: entry.step,
-                    by: entry.by.cloned(),
-                    fact: fact.clone(),
-                })
-                .collect();
+            let version = order.as_ref().map_or(0, |order| order.version);
+            let mut events: Vec<Event> = entry.since.iter().filter(|event| event.number > version).cloned().collect();
+            events.extend(entry.events(known.max(version), self.now()));
+            if events.is_empty() {
+                return Ok(Recorded { events: heard });
+            }
             let after = events.iter().fold(order.clone(), Order::after);
             let after = after.ok_or_else(|| ProviderError::impossible("an order begins with its placement"))?;
             let events: Arc<[Event]> = events.into();
@@ -233,16 +228,15 @@ impl OrderBook for Orders {
                     if let Some((gate, waited)) = order.as_ref().and_then(|before| waited_at(before, &after)) {
                         workflows::left_gate(gate, waited);
                     }
-                    heard.extend(events.iter().cloned());
+                    heard.extend(events.iter().filter(|event| is_news(event)).cloned());
                     return Ok(Recorded { events: heard });
                 }
                 // An earlier attempt, of this step or of one that was interrupted, wrote without being heard.
                 Err(NotAppended::Exists) => {
-                    let missed = self.events_after(entry.order_id, first - 1, u32::MAX).await?;
+                    let missed = self.events_after(entry.order_id, version, u32::MAX).await?;
                     order = missed.iter().fold(order, Order::after);
-                    let recorded = missed.iter().any(|event| event.step == entry.step);
-                    heard.extend(missed);
-                    if recorded {
+                    heard.extend(missed.into_iter().filter(is_news));
+                    if heard.iter().any(|event| event.step == entry.step) {
                         // That it was not heard was noted as a failure after it was written.
                         self.forget_failures(entry.order_id).await?;
                         return Ok(Recorded { events: heard });

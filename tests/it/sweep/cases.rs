@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::{Fault, Place, Planned};
 use workflows::lifecycle::preview::Preview;
 use workflows::lifecycle::{StockTake, Window};
-use workflows::order::{Customer, Event, Line, Outcome, Placement, rules};
+use workflows::order::{Customer, Event, Fact, Line, Outcome, Placement, rules};
 use workflows::{
     Command, Context, Currency, Gate, Lifecycle, Money, Order, OrderId, PaymentMethod, Role, Status, Step, StepPolicy,
 };
@@ -75,8 +75,8 @@ const ALWAYS: usize = 10_000;
 pub enum Course {
     /// It is closed.
     Lived,
-    /// An operator calls it off as soon as this step is recorded.
-    CancelledAfter(Step),
+    /// An operator calls it off as soon as this step has done what it does, up to this place.
+    CancelledAfter(Step, Place),
     /// The merchant turns it down.
     TurnedDown(Gate, Command),
     /// Nobody comes in time.
@@ -156,7 +156,7 @@ impl Case {
     /// Where the order is held, and who does what there, in the order of meeting.
     pub fn holds(&self) -> Vec<Option<Canceller>> {
         let mut holds = Vec::new();
-        if matches!(self.course, Course::CancelledAfter(_) | Course::PaidLate) {
+        if matches!(self.course, Course::CancelledAfter(..) | Course::PaidLate) {
             holds.push(Some(Canceller::Button));
         }
         match self.trouble {
@@ -171,12 +171,12 @@ impl Case {
     pub fn script(&self) -> Vec<Planned> {
         let mut script = Vec::new();
         let cancelled_after = match self.course {
-            Course::CancelledAfter(step) => Some(step),
-            Course::PaidLate => Some(Step::PaymentOpenDeposit),
+            Course::CancelledAfter(step, place) => Some((step, place)),
+            Course::PaidLate => Some((Step::PaymentOpenDeposit, Place::Record)),
             _ => None,
         };
-        if let Some(step) = cancelled_after {
-            script.push(Planned { step, place: Place::Record, fault: Fault::HoldAfter, times: 1 });
+        if let Some((step, place)) = cancelled_after {
+            script.push(Planned { step, place, fault: Fault::HoldAfter, times: 1 });
         }
         let planned = match self.trouble {
             Trouble::Nothing => None,
@@ -305,10 +305,9 @@ impl<'a> Life<'a> {
         let mut before = BTreeMap::new();
         for planned in &preview.steps {
             before.insert(planned.step, order.clone());
-            for fact in rules::facts(planned.step, &Outcome::Done, &order) {
-                let (order_id, number, at) = (order.id.clone(), order.version + 1, order.updated_at);
-                order.learn(&Event { order_id, number, at, step: planned.step, by: None, fact });
-            }
+            let facts = rules::facts(planned.step, &Outcome::Done, &order);
+            let events = events(&order, planned.step, facts);
+            order = order.after_all(&events);
         }
         Self { lifecycle, preview, before }
     }
@@ -360,7 +359,8 @@ impl<'a> Life<'a> {
         for planned in preview.steps.iter().filter(|planned| self.takes_a_cancel_at(planned.status, Canceller::Button))
         {
             let steps = self.called_off(self.up_to(planned.step, true), Step::OrderRequestCancellation);
-            courses.push((Course::CancelledAfter(planned.step), Status::Cancelled, steps));
+            let last = *self.places(planned.step).last().expect("a step asks or records");
+            courses.push((Course::CancelledAfter(planned.step, last), Status::Cancelled, steps));
         }
         for gate in &preview.gates {
             for command in gate.commands.iter().filter(|command| command.leads_to == Status::Rejected) {
@@ -422,7 +422,10 @@ impl<'a> Life<'a> {
 
     fn places(&self, step: Step) -> Vec<Place> {
         let order = self.before.get(&step).unwrap_or(&self.before[&Step::OrderPlace]);
-        let records = step.context().is_none() || !rules::facts(step, &Outcome::Done, order).is_empty();
+        let facts = rules::facts(step, &Outcome::Done, order);
+        let after = order.clone().after_all(&events(order, step, facts.clone()));
+        let goes_along = rules::is_recorded_along(step, &Outcome::Done, order, &after);
+        let records = step.context().is_none() || !facts.is_empty() && !goes_along;
         let provider = step.context().map(|_| Place::Provider);
         provider.into_iter().chain(records.then_some(Place::Record)).collect()
     }
@@ -492,6 +495,12 @@ impl<'a> Life<'a> {
     }
 }
 
+fn events(order: &Order, step: Step, facts: Vec<Fact>) -> Vec<Event> {
+    let event =
+        |(number, fact)| Event { order_id: order.id.clone(), number, at: order.updated_at, step, by: None, fact };
+    (order.version + 1..).zip(facts).map(event).collect()
+}
+
 fn imaginary(lifecycle: &Lifecycle) -> Order {
     let price = Money::new(9_000, Currency::KRW);
     let placement = Placement {
@@ -522,6 +531,23 @@ pub fn spread(cases: Vec<Case>) -> Vec<Case> {
         alike.entry((case.step, case.trouble, course)).or_default().push(case);
     }
     alike.into_values().enumerate().map(|(number, mut alike)| alike.swap_remove(number % alike.len())).collect()
+}
+
+/// What is recorded along with the step after it is not left to a time that may never come.
+#[test]
+fn a_step_follows_at_once_what_is_recorded_along() {
+    let mut along = BTreeSet::new();
+    for lifecycle in lifecycles() {
+        let life = Life::of(&lifecycle);
+        for (n, planned) in life.preview.steps.iter().enumerate() {
+            if planned.step.context().is_some() && !life.places(planned.step).contains(&Place::Record) {
+                let next = life.preview.steps.get(n + 1).expect("something follows");
+                assert_eq!(next.gate, None, "{}: {} after {}", lifecycle.name, next.step, planned.step);
+                along.insert(planned.step);
+            }
+        }
+    }
+    assert!(along.contains(&Step::StockReserve) && along.contains(&Step::PromotionIssue), "{along:?}");
 }
 
 /// Every step is taken by some lifecycle, or nobody sweeps it.

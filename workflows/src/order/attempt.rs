@@ -1,8 +1,10 @@
 //! One durable step: the provider's answer and the record of what it made true, in one journal entry.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::future::{Either, select};
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use crate::{Capacity, MessageId, OrderId, PaymentState, ProviderError, Step, Ste
 
 /// How long noting a failed attempt may take; the time in which a step gives up has no more to spare.
 const NOTE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long what is recorded along with a step waits for it.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A step's journal entry: the provider's answer, and the events that it led to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,6 +31,22 @@ pub struct Heard {
     /// What is to be sent of what was made known along with it; `None` where that is still to be made known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told: Option<Vec<MessageId>>,
+    /// Whether its events are still to be recorded, along with what comes next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unrecorded: bool,
+}
+
+/// An order as it was recorded, and what has become true of it since.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) recorded: Order,
+    pub(super) since: Vec<Event>,
+}
+
+impl Known {
+    pub(super) fn order(&self) -> Order {
+        self.recorded.clone().after_all(&self.since)
+    }
 }
 
 /// Why a step brought no answer.
@@ -42,8 +62,8 @@ pub(super) struct Attempt<'a> {
     pub(super) capacity: &'a Capacity,
     pub(super) input: &'a PlaceOrder,
     pub(super) order_id: OrderId,
-    /// The order so far; `None` for the step that places it.
-    pub(super) before: Option<Order>,
+    /// How the order stands; `None` for the step that places it.
+    pub(super) before: Option<Known>,
     pub(super) step: Step,
     /// Who asked for it.
     pub(super) by: Option<Actor>,
@@ -80,7 +100,7 @@ impl<'a> Attempt<'a> {
     /// Whether nobody waits for it: neither who placed the order and is to know whether it stands, and where to pay, nor who
     /// commanded it.
     fn can_wait(&self) -> bool {
-        self.by.is_none() && self.before.as_ref().is_some_and(is_settled)
+        self.by.is_none() && self.before.as_ref().is_some_and(|before| is_settled(&before.recorded))
     }
 
     /// One attempt. What went wrong with it is told to the book of orders, which may be out of reach itself.
@@ -88,18 +108,25 @@ impl<'a> Attempt<'a> {
         if self.can_wait() {
             self.capacity.gather().await;
         }
-        let heard = durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()).await;
+        let acting = pin!(durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()));
+        let heard = match select(acting, pin!(self.record_if_slow())).await {
+            Either::Left((heard, _)) => heard,
+            Either::Right(((), acting)) => acting.await,
+        };
         if let Err(failed) = &heard {
+            // What has become true before is to be seen all the same.
+            let recording = tokio::time::timeout(NOTE_TIMEOUT, self.record_since()).await;
             let note = self.ports.orders.note_failure(&self.order_id, self.step, &failed.why);
-            if !matches!(tokio::time::timeout(NOTE_TIMEOUT, note).await, Ok(Ok(()))) {
+            let noted = tokio::time::timeout(NOTE_TIMEOUT, note).await;
+            if !matches!((recording, noted), (Ok(Ok(())), Ok(Ok(())))) {
                 warn!(failure = failed.why, "a failed attempt was not noted");
             }
         }
-        let (outcome, events) = heard.map_err(Failed::into_error)?;
+        let (outcome, events, unrecorded) = heard.map_err(Failed::into_error)?;
         let told = self.tell(&events).await;
         // After telling, which takes its time: a deadline that begins to be waited for now is none the later for it.
         let at = self.ports.orders.now();
-        Ok(Json(Heard { outcome, events, at, told }))
+        Ok(Json(Heard { outcome, events, at, told, unrecorded }))
     }
 
     /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
@@ -122,8 +149,10 @@ impl<'a> Attempt<'a> {
         telling.tell(self.capacity, || self.ports.orders.now(), self.ports.notifications.send(&notice)).await
     }
 
-    async fn act(&self) -> Result<(Outcome, Vec<Event>), ProviderError> {
-        let (outcome, facts) = match (&self.before, self.step.context()) {
+    /// The answer, the events that it led to, and whether these are still to be recorded.
+    async fn act(&self) -> Result<(Outcome, Vec<Event>, bool), ProviderError> {
+        let before = self.before.as_ref().map(Known::order);
+        let (outcome, facts) = match (&before, self.step.context()) {
             (Some(order), Some(context)) => {
                 let span =
                     info_span!("provider", "otel.name" = self.step.name(), "otel.kind" = "client", context = %context);
@@ -133,22 +162,53 @@ impl<'a> Attempt<'a> {
             }
             _ => (Outcome::Done, self.facts.clone()),
         };
-        let entry = Entry {
+        let orders = &self.ports.orders;
+        if facts.is_empty() {
+            self.record_since().await?;
+            orders.forget_failures(&self.order_id).await?;
+            return Ok((outcome, Vec::new(), false));
+        }
+        let entry = self.entry(&facts);
+        if let Some(before) = before {
+            let events = entry.events(before.version, orders.now());
+            if rules::is_recorded_along(self.step, &outcome, &before, &before.clone().after_all(&events)) {
+                return Ok((outcome, events, true));
+            }
+        }
+        let span = info_span!("record", "otel.name" = "orders.record", "otel.kind" = "client");
+        let events = orders.record(entry).instrument(span).await?.events;
+        Ok((outcome, events, false))
+    }
+
+    fn entry<'e>(&'e self, facts: &'e [Fact]) -> Entry<'e> {
+        Entry {
             order_id: &self.order_id,
             step: self.step,
-            before: self.before.as_ref(),
+            before: self.before.as_ref().map(|before| &before.recorded),
+            since: self.before.as_ref().map_or(&[], |before| &before.since),
             by: self.by.as_ref(),
-            facts: &facts,
+            facts,
             awakeable: Some(&self.awakeable),
-        };
-        let events = if facts.is_empty() {
-            self.ports.orders.forget_failures(&self.order_id).await?;
-            Vec::new()
-        } else {
-            let span = info_span!("record", "otel.name" = "orders.record", "otel.kind" = "client");
-            self.ports.orders.record(entry).instrument(span).await?.events
-        };
-        Ok((outcome, events))
+        }
+    }
+
+    /// Nobody is to wait for long to see what has become true already.
+    async fn record_if_slow(&self) {
+        let _ = tokio::time::timeout(PATIENCE, std::future::pending::<()>()).await;
+        if let Err(error) = self.record_since().await {
+            warn!(order_id = %self.order_id, %error, "what has become true is seen late");
+        }
+    }
+
+    /// Records what is not recorded yet.
+    async fn record_since(&self) -> Result<(), ProviderError> {
+        let Some(before) = self.before.as_ref().filter(|before| !before.since.is_empty()) else { return Ok(()) };
+        let orders = &self.ports.orders;
+        // An attempt before this one may have done it.
+        if orders.events(&self.order_id, before.recorded.version, 1).await?.is_empty() {
+            orders.record(self.entry(&[])).await?;
+        }
+        Ok(())
     }
 }
 

@@ -15,8 +15,10 @@ use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, Provider
 pub struct Entry<'a> {
     pub order_id: &'a OrderId,
     pub step: Step,
-    /// The order as the workflow knows it; `None` for the step that places it.
+    /// The order as the workflow knows that it was recorded; `None` for the step that places it.
     pub before: Option<&'a Order>,
+    /// What has become true since, and is recorded along with the entry.
+    pub since: &'a [Event],
     /// Who asked for it; nobody where it comes by itself.
     pub by: Option<&'a Actor>,
     pub facts: &'a [Fact],
@@ -24,11 +26,27 @@ pub struct Entry<'a> {
     pub awakeable: Option<&'a str>,
 }
 
+impl Entry<'_> {
+    /// The step's own events, where they follow the order's event of that number.
+    #[must_use]
+    pub fn events(&self, after: u32, at: DateTime<Utc>) -> Vec<Event> {
+        let event = |(number, fact): (u32, &Fact)| Event {
+            order_id: self.order_id.clone(),
+            number,
+            at,
+            step: self.step,
+            by: self.by.cloned(),
+            fact: fact.clone(),
+        };
+        (after + 1..).zip(self.facts).map(event).collect()
+    }
+}
+
 /// What the book of orders holds after an entry was made.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recorded {
-    /// All events after the order as the workflow knew it: the step's own, and before them any that an earlier
-    /// attempt wrote without being heard.
+    /// All events after those that the workflow knew: the step's own, and before them any that an earlier attempt
+    /// wrote without being heard.
     pub events: Vec<Event>,
 }
 

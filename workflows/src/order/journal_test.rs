@@ -93,7 +93,13 @@ fn the_result_of_a_step() {
             fact,
         })
         .collect();
-    assert_json_snapshot!(Heard { outcome: Outcome::Done, events, at: DateTime::UNIX_EPOCH, told: None });
+    assert_json_snapshot!(Heard {
+        outcome: Outcome::Done,
+        events,
+        at: DateTime::UNIX_EPOCH,
+        told: None,
+        unrecorded: false
+    });
     let outcomes = [
         Outcome::Nothing,
         Outcome::Declined { reason: "card_declined".to_owned() },

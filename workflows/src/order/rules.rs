@@ -190,6 +190,14 @@ pub fn is_made_known(before: Option<&Order>, after: &Order) -> bool {
     }
 }
 
+/// Whether what a step has made true is recorded along with what comes next, which is sure to come at once: the order only goes on
+/// from it, to nobody's notice.
+#[must_use]
+pub fn is_recorded_along(step: Step, outcome: &Outcome, before: &Order, after: &Order) -> bool {
+    let goes_on = step.undo().is_some() && *outcome == Outcome::Done && before.gate.or(after.gate).is_none();
+    goes_on && before.status == after.status && before.decided == after.decided
+}
+
 /// What a step's answer was, by the events that it recorded; `None` where it recorded none.
 #[must_use]
 pub fn recorded(step: Step, events: &[Event]) -> Option<Outcome> {

@@ -216,6 +216,46 @@ fn what_a_step_recorded_tells_its_answer() {
 }
 
 #[test]
+fn what_nobody_sees_is_recorded_along_with_what_comes_next() {
+    let along = |order: &Order, step, outcome: &Outcome| {
+        let mut after = order.clone();
+        tell(&mut after, step, facts(step, outcome, order));
+        is_recorded_along(step, outcome, order, &after)
+    };
+    let mut order = placed();
+    let mut found = Vec::new();
+    for step in STEPS {
+        found.extend(along(&order, step, &Outcome::Done).then_some(step));
+        let facts = facts(step, &Outcome::Done, &order);
+        tell(&mut order, step, facts);
+    }
+    assert_eq!(found, [Step::StockReserve, Step::StockCommit, Step::DeliveryRequest]);
+
+    // What ends an order, and what is undone, may be followed by a step that nobody can take for long.
+    let out_of_stock = Outcome::OutOfStock { sku: "chili".parse().expect("valid"), available: 2 };
+    assert!(!along(&placed(), Step::StockReserve, &out_of_stock));
+    let in_delivery = after(&STEPS[..5]);
+    for undo in [Step::DeliveryCancel, Step::StockRestock, Step::PaymentRefund] {
+        assert!(!along(&in_delivery, undo, &Outcome::Done), "{undo}");
+    }
+
+    // Where it makes the order stand, opens a gate, or comes to a gate that is open, somebody waits for it.
+    let bank = || Lifecycle { payment: Lifecycle::preset("shopping-mall").expect("exists").payment, ..sauce_shop() };
+    assert!(!along(&placed_under(&bank()), Step::StockReserve, &Outcome::Done), "it stands");
+    let courier = Lifecycle {
+        delivery: sauce_shop()
+            .delivery
+            .map(|rule| crate::lifecycle::DeliveryRule { start: DeliveryStart::Courier, ..rule }),
+        ..sauce_shop()
+    };
+    let mut paid = placed_under(&courier);
+    tell(&mut paid, Step::PaymentCharge, vec![Fact::OrderPaid]);
+    assert!(!along(&paid, Step::DeliveryRequest, &Outcome::Done), "a courier takes it");
+    paid.gate = Some(Gate::Receipt);
+    assert!(!along(&paid, Step::PromotionIssue, &Outcome::Done), "the customer may confirm it");
+}
+
+#[test]
 fn a_refund_says_whether_money_moved() {
     for (outcome, state) in [(Outcome::Done, PaymentState::Refunded), (Outcome::Nothing, PaymentState::Cancelled)] {
         let mut order = after(&STEPS[..2]);

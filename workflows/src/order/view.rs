@@ -140,6 +140,15 @@ impl Order {
         }
     }
 
+    /// The order after some more events.
+    #[must_use]
+    pub fn after_all(mut self, events: &[Event]) -> Self {
+        for event in events {
+            self.learn(event);
+        }
+        self
+    }
+
     /// Takes in the next event of a placed order.
     pub fn learn(&mut self, event: &Event) {
         self.apply(&event.fact);

@@ -9,7 +9,7 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use tracing::{Instrument, info, warn};
 
-use super::attempt::{Attempt, TellAlong, Unheard};
+use super::attempt::{Attempt, Known, TellAlong, Unheard};
 use super::command::{
     CANCELS, CancelSlot, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict, carried_out,
     pass_gate,
@@ -107,6 +107,7 @@ impl OrderWorkflow {
             Err(Stop::GaveUp(step)) => run.give_up(step).await,
         }
         run.make_known();
+        debug_assert!(run.unrecorded.is_none(), "nothing comes that it would be recorded along with");
         Ok(run.order.status)
     }
 }
@@ -155,6 +156,8 @@ struct Run<'a> {
     capacity: &'a Capacity,
     input: &'a PlaceOrder,
     order: Order,
+    /// Where what has become true last is recorded along with what comes next.
+    unrecorded: Option<Known>,
     /// Steps whose effect may have happened, in the order of doing.
     tried: Vec<Step>,
     /// What the order is sure to become, from when a gate was passed until that is recorded.
@@ -327,6 +330,7 @@ impl<'a> Run<'a> {
             capacity,
             input,
             order,
+            unrecorded: None,
             now: heard.at,
             tried: Vec::new(),
             ahead: None,
@@ -351,7 +355,7 @@ impl<'a> Run<'a> {
         self.tried.push(step);
         // Every attempt starts from the same order, also when a review has seen what an interrupted one recorded: only
         // so is a repeated record known to be one.
-        let before = self.order.clone();
+        let before = self.known();
         let outcome = loop {
             match self.attempt(step, before.clone(), Vec::new()).await {
                 Ok(outcome) => break outcome,
@@ -359,7 +363,7 @@ impl<'a> Run<'a> {
                 Err(Unheard::GaveUp) => {
                     // Its answers may all have been lost on the way back, after it was done and recorded.
                     // An earlier review may have heard them, too.
-                    let events = self.review(before.version).await;
+                    let events = self.review(before.order().version).await;
                     break rules::recorded(step, &events).ok_or(Stop::GaveUp(step))?;
                 }
             }
@@ -372,6 +376,7 @@ impl<'a> Run<'a> {
     /// Waits until somebody passes the gate, or its time is over.
     async fn pass(&mut self, gate: Gate) -> Result<Passed, Stop> {
         let ctx = self.ctx;
+        debug_assert!(self.unrecorded.is_none(), "nobody comes to a gate that is not recorded");
         loop {
             self.hear().await?;
             self.make_known();
@@ -604,7 +609,7 @@ impl<'a> Run<'a> {
     /// Repeats a step until it has reported done, deaf to every interruption. An interruption can come *instead of* an
     /// attempt, so one that is taken for an answer would lose the undo.
     async fn certainly(&mut self, step: Step, facts: Vec<Fact>) {
-        let before = self.order.clone();
+        let before = self.known();
         while self.attempt(step, before.clone(), facts.clone()).await.is_err() {}
     }
 
@@ -630,6 +635,9 @@ impl<'a> Run<'a> {
             match missed {
                 Ok(Json((now, events))) => {
                     self.now = self.now.max(now);
+                    if !events.is_empty() {
+                        self.unrecorded = None;
+                    }
                     self.learn(&events, None);
                     return events;
                 }
@@ -638,7 +646,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn attempt(&mut self, step: Step, before: Order, facts: Vec<Fact>) -> Result<Outcome, Unheard> {
+    /// What the next attempts start from.
+    fn known(&self) -> Known {
+        self.unrecorded.clone().unwrap_or_else(|| Known { recorded: self.order.clone(), since: Vec::new() })
+    }
+
+    async fn attempt(&mut self, step: Step, before: Known, facts: Vec<Fact>) -> Result<Outcome, Unheard> {
         let attempt = Attempt {
             ports: self.ports,
             capacity: self.capacity,
@@ -655,6 +668,9 @@ impl<'a> Run<'a> {
         match attempt.run(self.ctx).await {
             Ok(heard) => {
                 self.now = self.now.max(heard.at);
+                let Known { recorded, mut since } = self.known();
+                since.extend_from_slice(&heard.events);
+                self.unrecorded = heard.unrecorded.then_some(Known { recorded, since });
                 self.learn(&heard.events, heard.told.as_deref());
                 Ok(heard.outcome)
             }
