@@ -152,7 +152,8 @@ impl Launch {
             Some(jumun) => Command::new(jumun),
             None => Command::new(std::env::current_exe()?),
         };
-        command.env(AS_JUMUN, "1").kill_on_drop(true);
+        // The store has errors of its own that nobody sees, and would trace back every one of them.
+        command.env(AS_JUMUN, "1").env_remove("RUST_BACKTRACE").kill_on_drop(true);
         Ok(command)
     }
 
