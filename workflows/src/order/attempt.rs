@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, FutureExt, select};
 use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
@@ -83,18 +83,22 @@ pub(super) struct TellAlong<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    pub(super) async fn run(self, ctx: &'a WorkflowContext<'a>) -> Result<Heard, Unheard> {
+    /// Apart from the order's own future: one that waits at a gate for days is not to keep room for it.
+    pub(super) fn run(self, ctx: &'a WorkflowContext<'a>) -> BoxFuture<'a, Result<Heard, Unheard>> {
         let policy = self.input.placement.lifecycle.policy(self.step);
         let (step, order_id) = (self.step, self.order_id.clone());
-        let heard = ctx.run(move || self.once(policy)).name(step.name()).retry_policy(durable::retries(&policy)).await;
-        match heard {
-            Ok(Json(heard)) => Ok(heard),
-            Err(error) if error.code() == 409 => Err(Unheard::Interrupted),
-            Err(error) => {
-                warn!(%order_id, step = step.name(), error = error.message(), "step gave up");
-                Err(Unheard::GaveUp)
+        let heard = ctx.run(move || self.once(policy)).name(step.name()).retry_policy(durable::retries(&policy));
+        let heard = async move {
+            match heard.await {
+                Ok(Json(heard)) => Ok(heard),
+                Err(error) if error.code() == 409 => Err(Unheard::Interrupted),
+                Err(error) => {
+                    warn!(%order_id, step = step.name(), error = error.message(), "step gave up");
+                    Err(Unheard::GaveUp)
+                }
             }
-        }
+        };
+        heard.boxed()
     }
 
     /// Whether nobody waits for it: neither who placed the order and is to know whether it stands, and where to pay, nor who
