@@ -204,6 +204,7 @@ fn padded(at: DateTime<Utc>) -> String {
 impl OrderBook for Orders {
     async fn record(&self, entry: Entry<'_>) -> Result<Recorded, ProviderError> {
         let mut order = entry.before.cloned();
+        // The number of the last event that the workflow knows.
         let known = entry.since.last().map_or(0, |event| event.number);
         let is_news = |event: &Event| event.number > known;
         let mut heard: Vec<Event> = Vec::new();
@@ -236,6 +237,9 @@ impl OrderBook for Orders {
                     let missed = self.events_after(entry.order_id, version, u32::MAX).await?;
                     order = missed.iter().fold(order, Order::after);
                     heard.extend(missed.into_iter().filter(is_news));
+                    if entry.facts.is_empty() {
+                        continue;
+                    }
                     if heard.iter().any(|event| event.step == entry.step) {
                         // That it was not heard was noted as a failure after it was written.
                         self.forget_failures(entry.order_id).await?;

@@ -1,6 +1,8 @@
-//! One durable step: the provider's answer and the record of what it made true, in one journal entry.
+//! One durable step: the provider's answer and the record of what it made true, in one journal entry. What nobody sees is only
+//! journaled, and recorded along with the step after it: see [`rules::is_recorded_along`].
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -112,17 +114,18 @@ impl<'a> Attempt<'a> {
         if self.can_wait() {
             self.capacity.gather().await;
         }
-        let acting = pin!(durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act()));
-        let heard = match select(acting, pin!(self.record_if_slow())).await {
+        let caught_up = AtomicBool::new(false);
+        let acting = durable::attempt(self.capacity, self.step, policy.attempt_timeout(), self.act(&caught_up));
+        let heard = match select(pin!(acting), pin!(self.catch_up_if_slow(&caught_up))).await {
             Either::Left((heard, _)) => heard,
             Either::Right(((), acting)) => acting.await,
         };
         if let Err(failed) = &heard {
-            // What has become true before is to be seen all the same.
-            let recording = tokio::time::timeout(NOTE_TIMEOUT, self.record_since()).await;
-            let note = self.ports.orders.note_failure(&self.order_id, self.step, &failed.why);
-            let noted = tokio::time::timeout(NOTE_TIMEOUT, note).await;
-            if !matches!((recording, noted), (Ok(Ok(())), Ok(Ok(())))) {
+            let note = async {
+                self.catch_up(&caught_up).await;
+                self.ports.orders.note_failure(&self.order_id, self.step, &failed.why).await
+            };
+            if !matches!(tokio::time::timeout(NOTE_TIMEOUT, note).await, Ok(Ok(()))) {
                 warn!(failure = failed.why, "a failed attempt was not noted");
             }
         }
@@ -154,7 +157,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The answer, the events that it led to, and whether these are still to be recorded.
-    async fn act(&self) -> Result<(Outcome, Vec<Event>, bool), ProviderError> {
+    async fn act(&self, caught_up: &AtomicBool) -> Result<(Outcome, Vec<Event>, bool), ProviderError> {
         let before = self.before.as_ref().map(Known::order);
         let (outcome, facts) = match (&before, self.step.context()) {
             (Some(order), Some(context)) => {
@@ -168,14 +171,18 @@ impl<'a> Attempt<'a> {
         };
         let orders = &self.ports.orders;
         if facts.is_empty() {
-            self.record_since().await?;
+            self.record_since(caught_up).await?;
             orders.forget_failures(&self.order_id).await?;
             return Ok((outcome, Vec::new(), false));
         }
-        let entry = self.entry(&facts);
-        if let Some(before) = before {
+        let (recorded, since) = match &self.before {
+            Some(known) if !caught_up.load(Ordering::Relaxed) => (Some(&known.recorded), &known.since[..]),
+            _ => (before.as_ref(), &[][..]),
+        };
+        let entry = self.entry(recorded, since, &facts);
+        if let Some(before) = &before {
             let events = entry.events(before.version, orders.now());
-            if rules::is_recorded_along(self.step, &outcome, &before, &before.clone().after_all(&events)) {
+            if rules::is_recorded_along(self.step, &outcome, before, &before.clone().after_all(&events)) {
                 return Ok((outcome, events, true));
             }
         }
@@ -184,34 +191,33 @@ impl<'a> Attempt<'a> {
         Ok((outcome, events, false))
     }
 
-    fn entry<'e>(&'e self, facts: &'e [Fact]) -> Entry<'e> {
-        Entry {
-            order_id: &self.order_id,
-            step: self.step,
-            before: self.before.as_ref().map(|before| &before.recorded),
-            since: self.before.as_ref().map_or(&[], |before| &before.since),
-            by: self.by.as_ref(),
-            facts,
-            awakeable: Some(&self.awakeable),
-        }
+    fn entry<'e>(&'e self, before: Option<&'e Order>, since: &'e [Event], facts: &'e [Fact]) -> Entry<'e> {
+        let (by, awakeable) = (self.by.as_ref(), Some(&self.awakeable[..]));
+        Entry { order_id: &self.order_id, step: self.step, before, since, by, facts, awakeable }
     }
 
-    /// Nobody is to wait for long to see what has become true already.
-    async fn record_if_slow(&self) {
+    /// What has become true already is to be seen soon, however long the step takes.
+    async fn catch_up_if_slow(&self, caught_up: &AtomicBool) {
         let _ = tokio::time::timeout(PATIENCE, std::future::pending::<()>()).await;
-        if let Err(error) = self.record_since().await {
+        self.catch_up(caught_up).await;
+    }
+
+    async fn catch_up(&self, caught_up: &AtomicBool) {
+        if let Err(error) = self.record_since(caught_up).await {
             warn!(order_id = %self.order_id, %error, "what has become true is seen late");
         }
     }
 
-    /// Records what is not recorded yet.
-    async fn record_since(&self) -> Result<(), ProviderError> {
-        let Some(before) = self.before.as_ref().filter(|before| !before.since.is_empty()) else { return Ok(()) };
+    /// Records what is not recorded yet; says so in `caught_up`.
+    async fn record_since(&self, caught_up: &AtomicBool) -> Result<(), ProviderError> {
+        let Some(Known { recorded, since }) = &self.before else { return Ok(()) };
+        let Some(last) = since.last().filter(|_| !caught_up.load(Ordering::Relaxed)) else { return Ok(()) };
         let orders = &self.ports.orders;
-        // An attempt before this one may have done it.
-        if orders.events(&self.order_id, before.recorded.version, 1).await?.is_empty() {
-            orders.record(self.entry(&[])).await?;
+        // An attempt before this one may have done it, if only in part.
+        if orders.events(&self.order_id, last.number - 1, 1).await?.is_empty() {
+            orders.record(self.entry(Some(recorded), since, &[])).await?;
         }
+        caught_up.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

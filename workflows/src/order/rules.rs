@@ -190,8 +190,8 @@ pub fn is_made_known(before: Option<&Order>, after: &Order) -> bool {
     }
 }
 
-/// Whether what a step has made true is recorded along with what comes next, which is sure to come at once: the order only goes on
-/// from it, to nobody's notice.
+/// Whether what a step has made true is recorded along with what comes next: the order only goes on from it, to nobody's notice. In
+/// no lifecycle is that followed by a wait, which a test of the sweep shows for all that it has.
 #[must_use]
 pub fn is_recorded_along(step: Step, outcome: &Outcome, before: &Order, after: &Order) -> bool {
     let goes_on = step.undo().is_some() && *outcome == Outcome::Done && before.gate.or(after.gate).is_none();
