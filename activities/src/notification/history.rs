@@ -20,8 +20,11 @@ use crate::setup::NotificationSettings;
 use crate::store::{Database, StoreError, Variables};
 use crate::together::Together;
 
-/// Every event is in one of the first two: in `notifications` where it changed the status, or else in `told`, also where nobody
-/// had to be told of it, so that a webhook that comes later is not told either. Those of before are in both.
+/// A notice is a row of `notifications`, named after its first event that changed the status, with those that come after it in
+/// `also`; and one of `told`, named after its first event, with those before the change, where it does not begin with one. So
+/// every event is in one of them, also where nobody had to be told of it: a webhook that comes later is not told either. Notices
+/// that make known the same event begin with the same one, so their rows cannot both be inserted; what is left of one that was
+/// recorded in part is recorded as if it were one. Up to 0.1.0-rc.3 each event had a row of its own.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS told SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS notifications SCHEMALESS;
@@ -46,6 +49,16 @@ pub struct Letter {
 /// By which messages each event is made known, by its number.
 type Told = BTreeMap<u32, Vec<MessageId>>;
 
+/// An event that is in the row of one before it.
+#[derive(Serialize, Deserialize)]
+struct Also {
+    number: u32,
+    messages: Vec<MessageId>,
+    /// Where it changed the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notification: Option<Notification>,
+}
+
 pub struct History {
     database: Database,
     records: Together<Notice, Told>,
@@ -67,21 +80,33 @@ impl History {
         Ok(Self { records: Together::start(make), database })
     }
 
-    /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where any of it is there already.
+    /// Records what is made known, all of it or nothing: [`StoreError::Exists`] where one of its rows or messages is there already,
+    /// as is that of the event which it begins with, if any of it was recorded before.
     pub async fn record(&self, notice: Notice) -> Result<Told, StoreError> {
         self.records.run(notice).await
     }
 
     /// The messages of those of the notice's events that were recorded before, by the event's number.
     pub async fn told(&self, notice: &Notice) -> Result<Told, StoreError> {
-        let numbers = || notice.events.iter().map(|event| event.number);
+        #[derive(Deserialize)]
+        struct Row {
+            number: u32,
+            messages: Vec<MessageId>,
+            also: Vec<Also>,
+        }
+        // From the first, since the row that an event is in may be that of any before it.
         let statement = "
-            SELECT VALUE [record::id(id)[1], messages]
-            FROM told:[$order_id, $first]..=[$order_id, $last], notifications:[$order_id, $first]..=[$order_id, $last]
+            SELECT record::id(id)[1] AS number, messages, also ?? [] AS also
+            FROM told:[$order_id, 0]..=[$order_id, $last], notifications:[$order_id, 0]..=[$order_id, $last]
         ";
-        let variables = json!({ "order_id": notice.order_id, "first": numbers().min(), "last": numbers().max() });
-        let rows: Vec<(u32, Vec<MessageId>)> = self.database.run(statement, &variables).await?.read(0)?;
-        Ok(rows.into_iter().collect())
+        let last = notice.events.iter().map(|event| event.number).max();
+        let variables = json!({ "order_id": notice.order_id, "last": last });
+        let rows: Vec<Row> = self.database.run(statement, &variables).await?.read(0)?;
+        let told = |Row { number, messages, also }| {
+            let also = also.into_iter().map(|also| (also.number, also.messages));
+            std::iter::once((number, messages)).chain(also)
+        };
+        Ok(rows.into_iter().flat_map(told).collect())
     }
 
     /// Notifications with the states of their messages.
@@ -90,6 +115,7 @@ impl History {
         struct Row {
             notification: Notification,
             messages: Vec<MessageId>,
+            also: Vec<Also>,
         }
         let of_merchant =
             if listing.merchant_id.is_some() { "WHERE notification.merchant_id = $merchant_id" } else { "" };
@@ -104,10 +130,21 @@ impl History {
             "limit": listing.limit,
         });
         // The place is there to sort by.
-        let statement = format!("SELECT place, notification, messages FROM {from} {of_merchant} {order} LIMIT $limit");
+        let what = "place, notification, messages, also ?? [] AS also";
+        let statement = format!("SELECT {what} FROM {from} {of_merchant} {order} LIMIT $limit");
         let rows: Vec<Row> = self.database.run(&statement, &variables).await?.read(0)?;
+        let of_row = |Row { notification, messages, also }| {
+            let also = also.into_iter().filter_map(|also| Some((also.notification?, also.messages)));
+            let mut all: Vec<_> = std::iter::once((notification, messages)).chain(also).collect();
+            if listing.order_id.is_none() {
+                all.reverse();
+            }
+            all
+        };
+        let found: Vec<(Notification, Vec<MessageId>)> =
+            rows.into_iter().flat_map(of_row).take(listing.limit as usize).collect();
 
-        let ids: Vec<&MessageId> = rows.iter().flat_map(|row| &row.messages).collect();
+        let ids: Vec<&MessageId> = found.iter().flat_map(|(_, messages)| messages).collect();
         let statement = "
             SELECT VALUE { id: message.id, channel: message.channel, state: message.state }
             FROM array::map($ids, |$id| type::record('messages', $id))
@@ -115,11 +152,11 @@ impl History {
         let summaries: Vec<MessageSummary> = self.database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
         let mut summaries: BTreeMap<MessageId, MessageSummary> =
             summaries.into_iter().map(|summary| (summary.id.clone(), summary)).collect();
-        let with_messages = |row: Row| Notification {
-            messages: row.messages.iter().filter_map(|id| summaries.remove(id)).collect(),
-            ..row.notification
+        let with_messages = |(notification, messages): (Notification, Vec<MessageId>)| Notification {
+            messages: messages.iter().filter_map(|id| summaries.remove(id)).collect(),
+            ..notification
         };
-        Ok(rows.into_iter().map(with_messages).collect())
+        Ok(found.into_iter().map(with_messages).collect())
     }
 
     pub async fn letter(&self, id: &MessageId) -> Result<Option<Letter>, StoreError> {
@@ -182,11 +219,12 @@ async fn record(
     let webhooks = webhook::registered(database, addressees, merchants).await?;
     let (mut rows, mut answers, at) = (Rows::default(), Vec::new(), now());
     for notice in notices {
-        let mut answer = Told::new();
+        let (mut answer, mut before) = (Told::new(), None);
         for event in &notice.events {
             let letters = letters(settings, notice, event, &webhooks[&notice.merchant_id], at);
             let messages: Vec<_> = letters.iter().map(|letter| letter.message.id.clone()).collect();
-            rows.add(notice, event, &letters, &messages, at);
+            let in_table = rows.add(notice, event, &letters, &messages, before, at);
+            before = Some(in_table);
             answer.insert(event.number, messages);
         }
         answers.push(answer);
@@ -202,15 +240,24 @@ struct Rows {
     messages: Vec<Value>,
 }
 
+/// The table whose last row an event is in.
+#[derive(Clone, Copy)]
+enum Table {
+    Told,
+    Notifications,
+}
+
 impl Rows {
+    /// Adds an event, and tells the table that has it; `before` is the one that has the event before it in the notice.
     fn add(
         &mut self,
         notice: &Notice,
         event: &NoticedEvent,
         letters: &[Letter],
         messages: &[MessageId],
+        before: Option<Table>,
         at: DateTime<Utc>,
-    ) {
+    ) -> Table {
         let id = json!([notice.order_id, event.number]);
         let place = place(at, &notice.order_id, event.number);
         self.messages.extend(letters.iter().map(|letter| {
@@ -219,24 +266,36 @@ impl Rows {
             row["place"] = json!(place);
             row
         }));
-        if event.status_changed {
-            let notification = Notification {
-                id: notice.order_id.notification(event.number),
-                order_id: notice.order_id.clone(),
-                merchant_id: notice.merchant_id.clone(),
-                number: event.number,
-                kind: event.kind.clone(),
-                status: event.status,
-                status_label: event.status_label.clone(),
-                at: event.at,
-                created_at: at,
-                messages: Vec::new(),
+        let notification = event.status_changed.then(|| Notification {
+            id: notice.order_id.notification(event.number),
+            order_id: notice.order_id.clone(),
+            merchant_id: notice.merchant_id.clone(),
+            number: event.number,
+            kind: event.kind.clone(),
+            status: event.status,
+            status_label: event.status_label.clone(),
+            at: event.at,
+            created_at: at,
+            messages: Vec::new(),
+        });
+        let with_it = |table: &Table| notification.is_none() || matches!(table, Table::Notifications);
+        if let Some(table) = before.filter(with_it) {
+            let rows = match table {
+                Table::Told => &mut self.told,
+                Table::Notifications => &mut self.notifications,
             };
+            let also = rows.last_mut().and_then(|row| row["also"].as_array_mut()).expect("the row of the event before");
+            also.push(json!(Also { number: event.number, messages: messages.to_vec(), notification }));
+            return table;
+        }
+        if let Some(notification) = notification {
             self.notifications.push(json!({
-                "id": id, "place": place, "notification": notification, "messages": messages,
+                "id": id, "place": place, "notification": notification, "messages": messages, "also": [],
             }));
+            Table::Notifications
         } else {
-            self.told.push(json!({ "id": id, "messages": messages }));
+            self.told.push(json!({ "id": id, "messages": messages, "also": [] }));
+            Table::Told
         }
     }
 

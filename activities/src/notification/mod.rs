@@ -93,7 +93,7 @@ impl Notifications for BuiltIn {
         self.modes.pass(Context::Notification).await?;
         // What was recorded, also by somebody else at this moment, is what counts. That there is any is rare, so it is only
         // read once something was found to be there, and each turn finds more of it.
-        let mut told = BTreeMap::new();
+        let mut told = BTreeMap::<u32, Vec<MessageId>>::new();
         loop {
             let is_new = |event: &&NoticedEvent| !told.contains_key(&event.number);
             let news: BTreeMap<u32, &NoticedEvent> =
@@ -109,7 +109,13 @@ impl Notifications for BuiltIn {
                     }
                     told.extend(recorded);
                 }
-                Err(StoreError::Exists) => told = self.history.told(notice).await?,
+                Err(StoreError::Exists) => {
+                    let known = told.len();
+                    told = self.history.told(notice).await?;
+                    if told.len() <= known {
+                        return Err(ProviderError::unavailable("what was recorded before cannot be read"));
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }

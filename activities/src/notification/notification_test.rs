@@ -266,6 +266,34 @@ async fn who_is_told_is_decided_once() {
 }
 
 #[tokio::test]
+async fn what_changes_no_status_is_decided_once_too_wherever_it_stands_in_a_notice() {
+    let notifications = notifications().await;
+    let noticed = |order: OrderId, changes: &[bool]| Notice {
+        events: (1..)
+            .zip(changes)
+            .map(|(number, &changed)| event(number, "payment_approved", Status::Paid, changed))
+            .collect(),
+        ..notice(order)
+    };
+    let ways: [&[bool]; 5] = [&[false], &[false, false], &[false, true, false], &[true, false, false], &[true, true]];
+    for (n, changes) in (0..).zip(ways) {
+        assert!(notifications.send(&noticed(order(n), changes)).await.expect("sends").is_empty());
+    }
+    put(&notifications, &webhook("late", "http://127.0.0.1:9/", &["payment_approved"])).await;
+    for (n, changes) in (0..).zip(ways) {
+        for more in [&[true][..], &[false], &[false, true]] {
+            let sent = notifications.send(&noticed(order(n), &[changes, more].concat())).await.expect("sends");
+            let late = |number| order(n).notification(number).message(&Channel::read("webhook-late").expect("one"));
+            let last = u32::try_from(changes.len() + more.len()).expect("few");
+            let new: Vec<_> = (u32::try_from(changes.len()).expect("few") + 1..=last).map(late).collect();
+            assert_eq!(sent, new, "{changes:?} {more:?}");
+        }
+        assert!(notifications.send(&noticed(order(n), changes)).await.expect("sends").is_empty());
+    }
+    assert_eq!(messages_to(&notifications, "late").await.len(), 2 * ways.len());
+}
+
+#[tokio::test]
 async fn a_secret_is_told_once_and_stays() {
     let receiver = Receiver::start().await;
     let (notifications, id, secret) = one_message(&receiver).await;

@@ -221,6 +221,7 @@ impl OrderBook for Orders {
             let append = Append {
                 events: events.clone(),
                 order: row(&after, entry.awakeable),
+                is_new: version == 0,
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
             };
@@ -235,12 +236,19 @@ impl OrderBook for Orders {
                 // An earlier attempt, of this step or of one that was interrupted, wrote without being heard.
                 Err(NotAppended::Exists) => {
                     let missed = self.events_after(entry.order_id, version, u32::MAX).await?;
+                    if missed.is_empty() {
+                        return Err(ProviderError::unavailable(
+                            "its row is there without its events: see `jumun rebuild`",
+                        ));
+                    }
                     order = missed.iter().fold(order, Order::after);
                     heard.extend(missed.into_iter().filter(is_news));
                     if entry.facts.is_empty() {
                         continue;
                     }
-                    if heard.iter().any(|event| event.step == entry.step) {
+                    if let Some(own) = heard.iter().rposition(|event| event.step == entry.step) {
+                        // What comes after it is for whoever has gone on.
+                        heard.truncate(own + 1);
                         // That it was not heard was noted as a failure after it was written.
                         self.forget_failures(entry.order_id).await?;
                         return Ok(Recorded { events: heard });

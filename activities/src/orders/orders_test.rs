@@ -166,6 +166,28 @@ async fn a_step_is_recorded_once() {
     let again = record(&book, &order, Step::StockReserve, &[Fact::StockReserved]).await;
     assert_eq!(first, again);
     assert_eq!(book.events(&order.id, 0, 10).await.expect("reads").len(), 2);
+    // An attempt that was left for dead hears of its own step only, whatever came after it.
+    record(&book, &order.clone().after_all(&first), Step::OrderReject, &[Fact::OrderPaid, Fact::OrderClosed]).await;
+    let again = record(&book, &place(&book, 1, "a").await, Step::StockReserve, &[Fact::StockReserved]).await;
+    assert_eq!(first, again);
+}
+
+#[tokio::test]
+async fn a_row_without_its_events_is_a_failure_and_not_tried_for_ever() {
+    let book = book().await;
+    let order = place(&book, 1, "a").await;
+    book.database.run("DELETE events", &json!({})).await.expect("deletes");
+    let facts = [Fact::OrderPlaced(Box::new(placement("a")))];
+    let entry = Entry {
+        order_id: &order.id,
+        step: Step::OrderPlace,
+        before: None,
+        by: None,
+        facts: &facts,
+        awakeable: None,
+        since: &[],
+    };
+    assert!(book.record(entry).await.is_err());
 }
 
 #[tokio::test]

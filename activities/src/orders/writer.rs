@@ -52,8 +52,9 @@ const COUNTED: &str = "counted";
 /// Events of one order, and what they make of it.
 pub(super) struct Append {
     pub events: Arc<[Event]>,
-    /// The order's row, with its id.
+    /// The order's row, with its id, and whether it is the first.
     pub order: Value,
+    pub is_new: bool,
     pub changes: Changes,
     /// The row of the audit trail, with its id, where somebody asked for it.
     pub audit: Option<Value>,
@@ -325,7 +326,13 @@ impl Committer {
             variables.set("ids", ids);
             COUNT.to_owned()
         };
-        for (n, append) in appends.clone().enumerate() {
+        let placed: Vec<_> =
+            appends.clone().filter(|append| append.is_new).map(|append| append.order.clone()).collect();
+        if !placed.is_empty() {
+            statements += "INSERT INTO orders $placed RETURN NONE;";
+            variables.set("placed", placed);
+        }
+        for (n, append) in appends.clone().filter(|append| !append.is_new).enumerate() {
             write!(statements, "UPSERT $order_{n} CONTENT $row_{n} RETURN NONE;").expect("a string takes everything");
             variables.set(format!("order_{n}"), record("orders", append.order["id"].clone()));
             variables.set(format!("row_{n}"), append.order.clone());

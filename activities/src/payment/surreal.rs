@@ -19,7 +19,6 @@ const TABLES: &str = "
     DEFINE INDEX IF NOT EXISTS by_time ON payments FIELDS created_at;
     DEFINE INDEX IF NOT EXISTS by_merchant ON payments FIELDS merchant_id, created_at;
     DEFINE TABLE IF NOT EXISTS ledger SCHEMALESS;
-    DEFINE INDEX IF NOT EXISTS by_payment ON ledger FIELDS payment_id;
     DEFINE TABLE IF NOT EXISTS attempts SCHEMALESS;
 ";
 
@@ -151,7 +150,9 @@ impl Book for Surreal {
         // By their kinds where two are of one time: money comes before it goes back, in the alphabet as well.
         let statement = format!(
             "SELECT *, record::id(id) AS id, IF state = 'returned' {{ 'refunded' }} ELSE {{ state }} AS state, (
-                 SELECT kind, at, postings FROM ledger WHERE payment_id = record::id($parent.id) ORDER BY at, kind
+                 SELECT kind, at, postings
+                 FROM type::record('ledger', [record::id($parent.id), NONE]..[record::id($parent.id), []])
+                 ORDER BY at, kind
              ) AS entries
              FROM {from} {of_merchant} ORDER BY created_at DESC LIMIT $limit"
         );

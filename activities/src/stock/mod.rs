@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use surrealdb::types::{RecordId, SurrealValue};
+use surrealdb::types::{RecordId, RecordIdKey, SurrealValue};
 use workflows::provider::{OrderRef, Undo};
 use workflows::stock::{Product, ProductPut, ProductQuery, Reservation, Reserved, Stock, Wanted};
 use workflows::{Context, MerchantId, OrderId, ProviderError, Sku};
@@ -156,6 +156,9 @@ struct Sale {
     taken: Option<Vec<Taken>>,
 }
 
+/// What becomes of holds, by their orders.
+type States = BTreeMap<String, HoldState>;
+
 /// Many moves in one transaction.
 #[derive(Default)]
 struct Script {
@@ -174,8 +177,9 @@ impl Script {
         self.variables.set(name, value);
     }
 
-    /// Takes from what is tracked, which is read before: whoever changes that meanwhile comes after these.
-    async fn reserve(&mut self, database: &Database, reservations: &[&Reservation]) -> Result<(), StoreError> {
+    /// Takes from what is tracked, which is read before: whoever changes that meanwhile comes after these. Tells what is held if
+    /// this is made.
+    async fn reserve(&mut self, database: &Database, reservations: &[&Reservation]) -> Result<States, StoreError> {
         let product = |of: &Reservation, line: &Wanted| (of.merchant_id.clone(), line.sku.clone());
         let lines =
             || reservations.iter().flat_map(|of| of.lines.iter().map(|line| (product(of, line), line.quantity)));
@@ -213,21 +217,25 @@ impl Script {
         });
         self.name("held", held.collect::<Vec<_>>());
         self.add(HOLD);
-        Ok(())
+        Ok(reservations.iter().map(|of| (of.order_id.to_string(), HoldState::Held)).collect())
     }
 
-    /// Sells what is held, which is read before: who moves it meanwhile is not overlooked.
+    /// Sells what is held, which is read before: who moves it meanwhile is not overlooked. Tells what is sold if this is made.
     #[expect(clippy::mutable_key_type, reason = "nothing in a record's key is ever changed")]
-    async fn commit(&mut self, database: &Database, orders: &BTreeSet<&OrderId>) -> Result<(), StoreError> {
+    async fn commit(&mut self, database: &Database, orders: &BTreeSet<&OrderId>) -> Result<States, StoreError> {
         let named = Variables::default().with("holds", records("holds", orders.iter().map(|id| json!(id))));
         let statement = "SELECT id, taken FROM $holds WHERE state = 'held'";
         let held: Vec<Sale> = database.run(statement, named).await?.read_values(0)?;
+        let mut states = States::new();
         if held.is_empty() {
-            return Ok(());
+            return Ok(states);
         }
         let mut sold = BTreeMap::<_, i64>::new();
         let mut committed = Vec::new();
         for Sale { id, taken } in held {
+            if let RecordIdKey::String(order_id) = &id.key {
+                states.insert(order_id.clone(), HoldState::Committed);
+            }
             committed.push(id);
             for Taken { product, quantity } in taken.into_iter().flatten() {
                 *sold.entry(product).or_default() += quantity;
@@ -240,7 +248,7 @@ impl Script {
         }
         self.name("committed", committed);
         self.add(COMMIT);
-        Ok(())
+        Ok(states)
     }
 
     /// Moves holds one by one.
@@ -264,28 +272,33 @@ async fn make_together(database: &Database, moves: &[Move]) -> Result<Vec<Option
             Move::Restock(id) => drop(restock.insert(id)),
         }
     }
-    let orders: BTreeSet<_> = moves.iter().map(Move::order_id).collect();
     let mut tries = 0;
     loop {
         let mut script = Script::default();
         script.add("BEGIN;");
+        let mut states = States::new();
         if !reserve.is_empty() {
-            script.reserve(database, &reserve).await?;
+            states.extend(script.reserve(database, &reserve).await?);
         }
         script.each(RELEASE, "release", &release);
         if !commit.is_empty() {
-            script.commit(database, &commit).await?;
+            states.extend(script.commit(database, &commit).await?);
         }
         script.each(RESTOCK, "restock", &restock);
-        script.name("holds", records("holds", orders.iter().map(|id| json!(id))));
-        let answer = script.count;
-        script.add(STATES);
+        let unknown = commit.iter().filter(|id| !states.contains_key(id.as_str()));
+        let unknown: BTreeSet<_> = unknown.chain(&release).chain(&restock).collect();
+        let answer = (!unknown.is_empty()).then_some(script.count);
+        if answer.is_some() {
+            script.name("holds", records("holds", unknown.iter().map(|id| json!(id))));
+            script.add(STATES);
+        }
         script.add("COMMIT;");
         match database.run(&script.statements, script.variables).await {
             Ok(mut answers) => {
-                let states: Vec<(OrderId, HoldState)> = answers.read(answer)?;
-                let states: BTreeMap<_, _> = states.into_iter().collect();
-                return Ok(moves.iter().map(|one| states.get(one.order_id()).copied()).collect());
+                if let Some(answer) = answer {
+                    states.extend(answers.read::<Vec<(String, HoldState)>>(answer)?);
+                }
+                return Ok(moves.iter().map(|one| states.get(one.order_id().as_str()).copied()).collect());
             }
             // Where there are others, it may be one of those that moved it, and each is made by itself.
             Err(StoreError::Thrown(why)) if why.ends_with(MOVED) && moves.len() == 1 => {
