@@ -1,7 +1,14 @@
 //! Cancelling: accepted means that everything is undone, exactly once, whatever else happens.
 
-use serde_json::json;
-use tests::{Jumun, Shop, until};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use tests::{Jumun, Shop, until, variant};
+use tokio::time::sleep;
+use workflows::order::Actor;
+use workflows::order::command::CommandRequest;
+use workflows::{Command, Role};
 
 use crate::shared;
 
@@ -119,4 +126,57 @@ async fn the_engines_cancel_button_cannot_break_an_order() {
     assert_eq!(shop.shelf("chili").await, (100, 0, 100));
     // No courier sees it any more.
     let _ = shop.jumun.command(&id, "complete-delivery").await.problem(404, "not-found");
+}
+
+/// As an API asks that has not seen what became of the order meanwhile.
+#[tokio::test]
+async fn a_cancel_that_comes_when_none_is_heard_is_refused_at_once_and_disturbs_nothing() {
+    let shop = Shop::open_with(shared().await, "shopping-mall").await;
+    let request = CommandRequest {
+        command: Command::Cancel,
+        by: Actor { role: Role::Operator, subject: "operator".to_owned() },
+        reason: None,
+        follows: true,
+    };
+    let cancel = async |id: &str| {
+        let url = format!("{}/order/{id}/command", shop.jumun.ready.engine_ingress);
+        shop.jumun.send(reqwest::Client::new().post(url).json(&request)).await.ok()
+    };
+    for while_open in [true, false] {
+        let id = shop.placed().await;
+        shop.jumun.drive(&id, "delivered").await;
+        if while_open {
+            let both = futures::join!(cancel(&id), cancel(&id));
+            assert_eq!(both, (json!("not_allowed"), json!("not_allowed")));
+            shop.jumun.cancel_in_engine(&id).await;
+        }
+        assert_eq!(shop.jumun.ask(&id, "confirm-receipt").await["status"], "closed");
+        until("its invocations to end", async || {
+            let invocations = shop.jumun.invocations(&id).await;
+            invocations.iter().all(|invocation| invocation["status"] == "completed").then_some(())
+        })
+        .await;
+        for _ in 0..2 {
+            assert_eq!(cancel(&id).await, "not_allowed");
+        }
+    }
+}
+
+/// How long the receipt of that order may be confirmed, and how long before the end of that somebody cancels.
+const RECEIPT: Duration = Duration::from_secs(12);
+const BEFORE_ITS_END: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_cancel_that_is_not_heard_puts_off_no_deadline() {
+    let window = |lifecycle: &mut Value| lifecycle["receipt"]["window"] = json!(format!("{}s", RECEIPT.as_secs()));
+    let shop = Shop::open_with(shared().await, variant("shopping-mall", window)).await;
+    let id = shop.placed().await;
+    let waiting = shop.jumun.drive(&id, "delivered").await;
+    let deadline: DateTime<Utc> = waiting["deadline"].as_str().and_then(|at| at.parse().ok()).expect("a deadline");
+    sleep((deadline - BEFORE_ITS_END - Utc::now()).to_std().unwrap_or_default()).await;
+    shop.jumun.cancel_in_engine(&id).await;
+    let closed = shop.reaches(&id, "closed").await;
+    let closed: DateTime<Utc> = closed["updated_at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+    // Where the wait had begun anew, it would be half a window after the deadline.
+    assert!(closed < deadline + RECEIPT / 4, "closed {closed}, deadline {deadline}");
 }

@@ -2,6 +2,7 @@
 //! journaled, and recorded along with the step after it: see [`rules::is_recorded_along`].
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -36,18 +37,26 @@ pub struct Heard {
     /// Whether its events are still to be recorded, along with what comes next.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unrecorded: bool,
+    /// Said by the step that places the order: once no cancel is heard any more, the next one's verdict says so. Up to 0.1.0-rc.3
+    /// its slot was closed instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves_verdict: bool,
 }
 
 /// An order as it was recorded, and what has become true of it since.
 #[derive(Clone)]
 pub(super) struct Known {
-    pub(super) recorded: Order,
+    pub(super) recorded: Arc<Order>,
     pub(super) since: Vec<Event>,
 }
 
 impl Known {
-    pub(super) fn order(&self) -> Order {
-        self.recorded.clone().after_all(&self.since)
+    pub(super) fn order(&self) -> Arc<Order> {
+        if self.since.is_empty() {
+            self.recorded.clone()
+        } else {
+            Arc::new(Order::clone(&self.recorded).after_all(&self.since))
+        }
     }
 }
 
@@ -81,7 +90,7 @@ pub(super) struct Attempt<'a> {
 pub(super) struct TellAlong<'a> {
     pub(super) telling: &'a Telling,
     /// The order as it is known, and what nobody was told of yet.
-    pub(super) known: Option<(Order, News)>,
+    pub(super) known: Option<(Arc<Order>, News)>,
 }
 
 impl<'a> Attempt<'a> {
@@ -133,15 +142,15 @@ impl<'a> Attempt<'a> {
         let told = self.tell(&events).await;
         // After telling, which takes its time: a deadline that begins to be waited for now is none the later for it.
         let at = self.ports.orders.now();
-        Ok(Json(Heard { outcome, events, at, told, unrecorded }))
+        Ok(Json(Heard { outcome, events, at, told, unrecorded, leaves_verdict: self.step == Step::OrderPlace }))
     }
 
     /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
     async fn tell(&self, events: &[Event]) -> Option<Vec<MessageId>> {
         let TellAlong { telling, known } = self.telling.as_ref()?;
-        let before = known.as_ref().map(|(order, _)| order);
+        let before = known.as_ref().map(|(order, _)| &**order);
         let (mut after, mut news) = match known {
-            Some((order, news)) => (order.clone(), news.clone()),
+            Some((order, news)) => (Order::clone(order), news.clone()),
             None => Order::from_events(events).map(|order| (order.clone(), News::of(&order)))?,
         };
         news.learn(&mut after, events);
@@ -176,13 +185,13 @@ impl<'a> Attempt<'a> {
             return Ok((outcome, Vec::new(), false));
         }
         let (recorded, since) = match &self.before {
-            Some(known) if !caught_up.load(Ordering::Relaxed) => (Some(&known.recorded), &known.since[..]),
-            _ => (before.as_ref(), &[][..]),
+            Some(known) if !caught_up.load(Ordering::Relaxed) => (Some(&*known.recorded), &known.since[..]),
+            _ => (before.as_deref(), &[][..]),
         };
         let entry = self.entry(recorded, since, &facts);
         if let Some(before) = &before {
             let events = entry.events(before.version, orders.now());
-            if rules::is_recorded_along(self.step, &outcome, before, &before.clone().after_all(&events)) {
+            if rules::is_recorded_along(self.step, &outcome, before, &Order::clone(before).after_all(&events)) {
                 return Ok((outcome, events, true));
             }
         }

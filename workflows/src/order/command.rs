@@ -56,8 +56,18 @@ pub enum CancelSlot {
         /// The invocation that asks, so that it knows its own request again.
         from: String,
     },
-    /// The order ended; no cancel is heard any more.
+    /// No cancel is heard any more, of an order of up to 0.1.0-rc.3.
     Closed,
+}
+
+/// What the n-th cancel is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelVerdict {
+    Accepted,
+    NotAllowed,
+    /// Nor is any that comes after it, which nobody hears.
+    NoMore,
 }
 
 /// How long a command waits for its effect before it is answered all the same.
@@ -107,13 +117,15 @@ pub(super) async fn ask_cancel(ctx: &SharedWorkflowContext<'_>, request: Command
         }
         let name = cancel_verdict(number);
         let verdict = restate_sdk::select! {
-            verdict = ctx.promise::<Json<Verdict>>(&name) => verdict?.0,
+            verdict = ctx.promise::<Json<CancelVerdict>>(&name) => verdict?.0,
             _ = ctx.sleep(VERDICT_WAIT) => return Err(TerminalError::new("no verdict yet").into())
         };
-        if first == mine || verdict == Verdict::Accepted {
-            return Ok(verdict);
+        match verdict {
+            CancelVerdict::Accepted => return Ok(Verdict::Accepted),
+            CancelVerdict::NoMore => return Ok(Verdict::NotAllowed),
+            CancelVerdict::NotAllowed if first == mine => return Ok(Verdict::NotAllowed),
+            CancelVerdict::NotAllowed => number += 1,
         }
-        number += 1;
     }
 }
 

@@ -6,7 +6,7 @@ use insta::assert_json_snapshot;
 use serde_json::json;
 
 use super::super::attempt::Heard;
-use super::super::command::{CancelSlot, CommandRequest, Passed, Verdict};
+use super::super::command::{CancelSlot, CancelVerdict, CommandRequest, Passed, Verdict};
 use super::super::{Command, Customer, Line, PlaceOrder, Placement};
 use super::*;
 use crate::lifecycle::CouponRule;
@@ -98,7 +98,8 @@ fn the_result_of_a_step() {
         events,
         at: DateTime::UNIX_EPOCH,
         told: None,
-        unrecorded: false
+        unrecorded: false,
+        leaves_verdict: true
     });
     let outcomes = [
         Outcome::Nothing,
@@ -122,7 +123,10 @@ fn what_promises_hold() {
             Passed::Deadline,
             Passed::Shut,
             Verdict::Accepted,
-            Verdict::NotAllowed
+            Verdict::NotAllowed,
+            CancelVerdict::Accepted,
+            CancelVerdict::NotAllowed,
+            CancelVerdict::NoMore
         )
     );
 }

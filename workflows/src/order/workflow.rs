@@ -2,6 +2,7 @@
 //! short. Every step is one awaited durable entry, and its undo is registered before it is tried.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use restate_sdk::context::DurableFuture;
@@ -11,8 +12,8 @@ use tracing::{Instrument, info, warn};
 
 use super::attempt::{Attempt, Known, TellAlong, Unheard};
 use super::command::{
-    CANCELS, CancelSlot, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict, carried_out,
-    pass_gate,
+    CANCELS, CancelSlot, CancelVerdict, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict,
+    carried_out, pass_gate,
 };
 use super::late::LateDepositClient;
 use super::news::News;
@@ -150,12 +151,23 @@ impl<'a> Awakeable<'a> {
     }
 }
 
+/// Whether cancels are heard, and how the late ones are answered once they are not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// They are; then the next one's slot is closed: see [`super::attempt::Heard::leaves_verdict`].
+    ClosesSlot,
+    /// They are; then the next one's verdict says so.
+    LeavesVerdict,
+    /// They are not, and the verdict has said so.
+    Deaf,
+}
+
 struct Run<'a> {
     ctx: &'a WorkflowContext<'a>,
     ports: &'a Ports,
     capacity: &'a Capacity,
     input: &'a PlaceOrder,
-    order: Order,
+    order: Arc<Order>,
     /// Where what has become true last is recorded along with what comes next.
     unrecorded: Option<Known>,
     /// Steps whose effect may have happened, in the order of doing.
@@ -169,6 +181,7 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
+    hearing: Hearing,
     /// Of the gate at which the order waits, or of the one after this.
     awakeable: Awakeable<'a>,
     /// Whether the merchant has confirmed a deposit.
@@ -324,6 +337,7 @@ impl<'a> Run<'a> {
             ctx.set(STATUS, order.status.as_str().to_owned());
         }
         let news = News::of(&order);
+        let order = Arc::new(order);
         let mut run = Self {
             ctx,
             ports,
@@ -337,6 +351,7 @@ impl<'a> Run<'a> {
             by: None,
             cancels: 0,
             interrupted,
+            hearing: if heard.leaves_verdict { Hearing::LeavesVerdict } else { Hearing::ClosesSlot },
             awakeable,
             deposit_arrived: false,
             news,
@@ -452,11 +467,14 @@ impl<'a> Run<'a> {
     }
 
     /// Answers what interrupted the order. An interruption without a request came through the engine's own cancel
-    /// button, which only operators can reach. Where a cancel is not allowed, the order goes on.
+    /// button, which only operators can reach. Where a cancel is not allowed, or not heard any more, the order goes on.
     async fn hear(&mut self) -> Result<(), Stop> {
         while std::mem::take(&mut self.interrupted) {
             // The interrupted step may have taken effect without being heard: look before judging.
             self.review(self.order.version).await;
+            if self.hearing == Hearing::Deaf {
+                continue;
+            }
             let asked = self.asked_cancel().await;
             let by_request = asked.is_some();
             let cancel = asked.unwrap_or_else(|| Cancellation {
@@ -470,7 +488,7 @@ impl<'a> Run<'a> {
             }
             info!(order_id = %self.order.id, by = ?cancel.role, status = %self.order.status.as_str(), "cancel refused");
             if by_request {
-                self.answer_cancel(Verdict::NotAllowed);
+                self.answer_cancel(CancelVerdict::NotAllowed);
             }
         }
         Ok(())
@@ -512,22 +530,31 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn answer_cancel(&mut self, verdict: Verdict) {
+    fn answer_cancel(&mut self, verdict: CancelVerdict) {
         self.ctx.resolve_promise(&cancel_verdict(self.cancels), Json(verdict));
-        if verdict == Verdict::NotAllowed {
+        if verdict == CancelVerdict::NotAllowed {
             self.cancels += 1;
             self.ctx.set(CANCELS, self.cancels);
         }
     }
 
-    /// From here on a late cancel is answered by the promise alone.
+    /// From here on a late cancel is answered by a promise alone.
     async fn hear_no_more_cancels(&mut self) {
+        match self.hearing {
+            Hearing::Deaf => return,
+            Hearing::LeavesVerdict => {
+                self.hearing = Hearing::Deaf;
+                self.answer_cancel(CancelVerdict::NoMore);
+                return;
+            }
+            Hearing::ClosesSlot => {}
+        }
         loop {
             let slot = cancel_slot(self.cancels);
             self.ctx.resolve_promise(&slot, Json(CancelSlot::Closed));
             match self.ctx.promise::<Json<CancelSlot>>(&slot).await {
                 Ok(Json(CancelSlot::Closed)) => return,
-                Ok(Json(CancelSlot::Asked { .. })) => self.answer_cancel(Verdict::NotAllowed),
+                Ok(Json(CancelSlot::Asked { .. })) => self.answer_cancel(CancelVerdict::NotAllowed),
                 Err(_) => {}
             }
         }
@@ -552,7 +579,9 @@ impl<'a> Run<'a> {
         self.by = by;
         self.certainly(why, vec![fact]).await;
         self.by = None;
-        self.answer_cancel(Verdict::Accepted);
+        if self.hearing != Hearing::Deaf {
+            self.answer_cancel(CancelVerdict::Accepted);
+        }
         self.decide_placement();
         let tried = std::mem::take(&mut self.tried);
         self.unwind(&tried).await;
@@ -699,7 +728,7 @@ impl<'a> Run<'a> {
     /// What has become true, and what is to be sent of it where it was made known.
     fn learn(&mut self, events: &[Event], told: Option<&[MessageId]>) {
         let (before, gate) = (self.order.status, self.order.gate);
-        self.news.learn(&mut self.order, events);
+        self.news.learn(Arc::make_mut(&mut self.order), events);
         if let Some(messages) = told {
             self.send(messages);
         }
