@@ -239,11 +239,19 @@ pub fn main_wrapped(wrap: Wrap) -> ExitCode {
     }
 }
 
+/// The stack of a thread, in bytes. Where nothing is optimised, as `cargo run` builds it, a request that comes to the embedded
+/// store by way of all that is before a handler takes more than the two MiB of tokio's own. What is not used costs nothing.
+const STACK: usize = 16 << 20;
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build()
+}
+
 fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
     let configuration = settings.configuration().map_err(LocalError::from)?;
     let _telemetry = telemetry::start(&settings.log, &configuration.telemetry, "jumun");
     let dir = local::open_data_dir(settings)?;
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(local::run(settings, configuration, &dir, wrap));
     // The store's own threads let go of their files before the directory is given up.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
@@ -253,13 +261,13 @@ fn run_local(settings: &Settings, wrap: Wrap) -> Result<(), Failure> {
 fn run_api(settings: &apart::ApiSettings) -> Result<(), Failure> {
     let configuration = settings.common.configuration().map_err(ApartError::from)?;
     let _telemetry = telemetry::start(&settings.common.log, &configuration.telemetry, "jumun-api");
-    Ok(Runtime::new()?.block_on(apart::run_api(settings, configuration))?)
+    Ok(runtime()?.block_on(apart::run_api(settings, configuration))?)
 }
 
 fn run_worker(settings: &apart::WorkerSettings) -> Result<(), Failure> {
     let configuration = settings.common.configuration().map_err(ApartError::from)?;
     let _telemetry = telemetry::start(&settings.common.log, &configuration.telemetry, "jumun-worker");
-    Ok(Runtime::new()?.block_on(apart::run_worker(settings, configuration))?)
+    Ok(runtime()?.block_on(apart::run_worker(settings, configuration))?)
 }
 
 fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
@@ -267,7 +275,7 @@ fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
     let service = format!("jumun-{}", settings.context);
     let _telemetry = telemetry::start(&settings.log, &configuration.telemetry, &service);
     let place = settings.take_place(&configuration)?;
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(provider::run(settings, configuration, &place));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
@@ -277,7 +285,7 @@ fn run_provider(settings: &provider::Settings) -> Result<(), Failure> {
 fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
     telemetry::start_lines(&settings.log);
     let place = rebuild::place(settings)?;
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let outcome = runtime.block_on(rebuild::run(settings, &place));
     // As above.
     runtime.shutdown_timeout(BACKGROUND_GRACE);
@@ -286,7 +294,7 @@ fn run_rebuild(settings: &rebuild::Settings) -> Result<(), Failure> {
 
 fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
     telemetry::start_lines(&settings.log);
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     if let Some(api) = runtime.block_on(demo::find(settings))? {
         let configuration = Configuration::read(settings.config.as_deref(), std::env::vars_os());
         let mint = Mint::open(&configuration.map_err(LocalError::from)?.access, &settings.data_dir)?;
@@ -306,12 +314,12 @@ fn run_demo(settings: &demo::Settings) -> Result<(), Failure> {
 /// A command that asks an engine something and is done.
 fn run_briefly(log: &str, asking: impl Future<Output = Result<(), DeploymentsError>>) -> Result<(), Failure> {
     telemetry::start_lines(log);
-    Ok(Runtime::new()?.block_on(asking)?)
+    Ok(runtime()?.block_on(asking)?)
 }
 
 fn run_doctor(settings: &doctor::Settings) -> Result<(), Failure> {
     telemetry::start_lines(&settings.log);
-    let runtime = Runtime::new()?;
+    let runtime = runtime()?;
     let patient = runtime.block_on(doctor::find(settings))?;
     let outcome = runtime.block_on(until_stopped(async { Ok(doctor::run(settings, &patient).await?) }));
     // As above.
