@@ -28,6 +28,8 @@ use crate::report::Figures;
 use crate::scenarios::{Bench, Goal, Scenario};
 use crate::system::{Launch, Tokens};
 
+const CALLERS: u16 = 128;
+const CALLERS_AT_FULL_LOAD: u16 = 256;
 const ORDERS_WAITING: u64 = 20_000;
 const ORDERS_KILLED: u64 = 10_000;
 
@@ -58,9 +60,9 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
 
-    /// How many callers a closed loop has
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u16).range(1..))]
-    callers: u16,
+    /// How many callers a closed loop has [default: 256 for `ceiling`, `lifecycle`, `hot-sku` and `soak`, 128 for others]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    callers: Option<u16>,
 
     /// How many orders a second `place` places; `read` reads while a tenth of that is placed
     #[arg(long, value_name = "N", default_value_t = 100.0, value_parser = rate)]
@@ -137,7 +139,12 @@ impl Settings {
     }
 
     fn callers(&self) -> usize {
-        self.callers.into()
+        self.callers.unwrap_or(CALLERS).into()
+    }
+
+    /// Where it is about how much can be done at all.
+    fn callers_at_full_load(&self) -> usize {
+        self.callers.unwrap_or(CALLERS_AT_FULL_LOAD).into()
     }
 
     fn waiting(&self) -> u64 {
@@ -249,8 +256,11 @@ fn about(settings: &Settings) -> String {
     let now = chrono::Utc::now().format("%Y-%m-%d %H:%M UTC");
     format!(
         "Measured on {now} with {cores} cores, which jumun, its engine and the bench shared; {} s for each scenario after {} s \
-         of warm-up, {} callers.",
-        settings.seconds, settings.warm_up, settings.callers
+         of warm-up, {} callers for whole lives of orders and for the ceiling, {} for all else.",
+        settings.seconds,
+        settings.warm_up,
+        settings.callers_at_full_load(),
+        settings.callers()
     )
 }
 

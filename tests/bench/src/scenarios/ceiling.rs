@@ -17,7 +17,7 @@ pub(super) async fn ceiling(bench: &Bench) -> Result<Figures> {
     let steps_by_service = engine.steps_of(&order_id).await?;
     let steps = steps_by_service.iter().map(|of| of.steps).sum();
     let _serving = engine.serve().await?;
-    let measure = bench.load(&system).closed(move || engine.clone().run(steps)).await;
+    let measure = bench.full_load(&system).closed(move || engine.clone().run(steps)).await;
     let mut figures = Figures::of("ceiling", &measure);
     figures.tell("steps", steps);
     for of in steps_by_service {

@@ -130,6 +130,10 @@ impl Bench {
             progress: self.progress.clone(),
         }
     }
+
+    fn full_load(&self, system: &System) -> Load {
+        Load { callers: self.settings.callers_at_full_load(), ..self.load(system) }
+    }
 }
 
 /// A shop whose orders are lived through.

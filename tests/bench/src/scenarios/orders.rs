@@ -28,7 +28,7 @@ pub(super) async fn lifecycle(bench: &Bench) -> Result<Figures> {
     let trade = Trade::open(&system, SPREAD).await?;
     let (measure, requests) = lives(bench, &system, &trade).await;
     let mut figures = Figures::of("lifecycle", &measure);
-    figures.tell("callers", bench.settings.callers);
+    figures.tell("callers", bench.settings.callers_at_full_load());
     figures.tell("requests_per_order", requests);
     Ok(figures)
 }
@@ -41,7 +41,7 @@ pub(super) async fn hot_sku(bench: &Bench) -> Result<Figures> {
     let hot = Trade::open(&system, 1).await?;
     let (hot, _) = lives(bench, &system, &hot).await;
     let mut figures = Figures::of("hot-sku", &hot);
-    figures.tell("callers", bench.settings.callers);
+    figures.tell("callers", bench.settings.callers_at_full_load());
     figures.tell("spread_per_second", digits(spread.recorded.rate()));
     figures.tell("spread_p50_ms", spread.recorded.took.ms(50.0).map(digits));
     figures.tell("spread_p99_ms", spread.recorded.took.ms(99.0).map(digits));
@@ -62,7 +62,7 @@ async fn lives(bench: &Bench, system: &System, trade: &Trade) -> (Measure, f64) 
             outcome
         }
     };
-    let measure = bench.load(system).closed(work).await;
+    let measure = bench.full_load(system).closed(work).await;
     let closed = closed.load(Ordering::Relaxed).max(1);
     (measure, digits(float(trade.shop.asked() - asked_before) / float(closed)))
 }

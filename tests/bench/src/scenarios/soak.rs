@@ -15,7 +15,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// has is compared with what the first has.
 pub(super) async fn soak(bench: &Bench) -> Result<Figures> {
     let system = bench.system().await?;
-    let (trade, load) = (Trade::open(&system, SPREAD).await?, bench.load(&system));
+    let (trade, load) = (Trade::open(&system, SPREAD).await?, bench.full_load(&system));
     let goal = bench.settings.goal();
     let closed = load.begin(move || trade.live());
     load.progress.pass("warm-up", load.warm_up).await;
