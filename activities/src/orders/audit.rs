@@ -7,6 +7,7 @@ use workflows::order::OrderBook;
 use workflows::{AuditId, ProviderError};
 
 use super::{Orders, padded};
+use crate::text::text;
 
 // `place` sorts entries by time. Roles have no index: whoever asks for one names a time, or something else, too.
 pub(super) const TABLE: &str = "
@@ -38,13 +39,15 @@ impl Audit for Orders {
         let statement = format!(
             "SELECT VALUE doc FROM audit WITH INDEX {index} WHERE {condition} ORDER BY place DESC LIMIT $limit"
         );
-        Ok(self.database.run(&statement, &variables).await?.read(0)?)
+        Ok(self.database.run(&statement, &variables).await?.read_texts(0)?)
     }
 }
 
 /// An entry's row, with its id.
 pub(super) fn row(entry: &AuditEntry) -> Value {
     let act = &entry.act;
+    // Into one that has begun its end will be written.
+    let document = if entry.end.is_some() { text(entry) } else { json!(entry) };
     json!({
         "id": entry.id,
         "place": place(entry),
@@ -53,7 +56,7 @@ pub(super) fn row(entry: &AuditEntry) -> Value {
         "action": act.action,
         "order_id": act.order_id,
         "merchant_id": act.merchant_id,
-        "doc": entry,
+        "doc": document,
     })
 }
 

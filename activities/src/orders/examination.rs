@@ -1,18 +1,17 @@
 //! Looks whether the book of orders is in order: every view is what its events tell, nothing is missing in between, and
 //! the tallies are what a recount finds. Only reads, and is meant for a store that nobody writes to meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use workflows::Order;
 use workflows::order::Event;
+use workflows::{Order, OrderId};
 
 use super::tally::{Changes, parts_of_takings};
-use super::{row, with_members};
-use crate::store::{Database, StoreError};
-use crate::text::Text;
+use super::{Span, are_of, events, row, with_members};
+use crate::store::{Database, StoreError, Variables, records};
 
 /// How many records are read at once.
 const PAGE: u32 = 500;
@@ -58,12 +57,18 @@ impl Examination {
     }
 }
 
-/// An event's row.
+/// A row of events.
 #[derive(Deserialize)]
 struct EventRow {
-    /// Its order and number.
+    /// Their order, and the number of the last.
     id: (String, u32),
-    doc: Value,
+    /// Absent where they cannot be read.
+    #[serde(rename = "doc", deserialize_with = "readable")]
+    events: Option<Vec<Event>>,
+}
+
+fn readable<'de, D: Deserializer<'de>>(document: D) -> Result<Option<Vec<Event>>, D::Error> {
+    Value::deserialize(document).map(|document| events(document).ok())
 }
 
 pub async fn examine(database: &Database) -> Result<Examination, StoreError> {
@@ -103,23 +108,20 @@ async fn orders(database: &Database, found: &mut Examination) -> Result<Changes,
 
 /// One order against its events.
 fn order(id: &str, stored: &Value, told: &[EventRow], changes: &mut Changes, found: &mut Examination) {
-    let mut events = Vec::new();
-    for (number, row) in (1..).zip(told) {
-        match serde_json::from_value::<Text<Event>>(row.doc.clone()) {
-            Ok(Text(event)) if event.order_id.as_str() != id || event.number != row.id.1 => {
-                found.fault(Some(id), format!("its event {} is that of another place", row.id.1));
-                return;
+    let mut events: Vec<Event> = Vec::new();
+    for EventRow { id: (_, last), events: row } in told {
+        let number = events.len() + 1;
+        let fault = match row {
+            None => format!("its event {last} cannot be read"),
+            Some(row) if !are_of(row, id, *last) => format!("its event {last} is that of another place"),
+            Some(row) if row[0].number as usize != number => format!("its event {number} is missing"),
+            Some(row) => {
+                events.extend(row.iter().cloned());
+                continue;
             }
-            Ok(_) if row.id.1 != number => {
-                found.fault(Some(id), format!("its event {number} is missing"));
-                return;
-            }
-            Ok(Text(event)) => events.push(event),
-            Err(_) => {
-                found.fault(Some(id), format!("its event {} cannot be read", row.id.1));
-                return;
-            }
-        }
+        };
+        found.fault(Some(id), fault);
+        return;
     }
     let Some(expected) = Order::from_events(&events) else {
         found.fault(Some(id), "its events do not begin with its placement");
@@ -169,7 +171,7 @@ impl Events {
             let page: Vec<EventRow> = database.run(statement, &variables).await?.read(0)?;
             self.last = page.last().map(|row| row.id.clone()).or_else(|| self.last.take());
             self.ended = page.is_empty();
-            self.read += page.len() as u64;
+            self.read += page.iter().map(|row| row.events.as_ref().map_or(1, Vec::len) as u64).sum::<u64>();
             self.page = page.into();
         }
         Ok(self.page.front().map(|row| row.id.0.as_str()))
@@ -206,21 +208,28 @@ async fn feed(database: &Database, found: &mut Examination) -> Result<(), StoreE
         let rows: Vec<Value> = database.run(statement, &json!({ "after": after, "limit": PAGE })).await?.read(0)?;
         let Some(end) = rows.last() else { break };
         after = end["last"].as_u64().unwrap_or(u64::MAX);
-        let mut ids = Vec::new();
-        for row in &rows {
-            let (last, events) = (row["last"].as_u64().unwrap_or_default(), row["events"].as_array());
-            let events = events.map(Vec::as_slice).unwrap_or_default();
-            if last != position + events.len() as u64 {
-                let what = format!("the feed goes from position {position} to {last} with {} events", events.len());
-                found.fault(None, what);
+        let mut spans = Vec::new();
+        for row in rows {
+            let last = row["last"].as_u64().unwrap_or_default();
+            let named: Vec<Span> = serde_json::from_value(row["events"].clone()).unwrap_or_default();
+            let count: u64 = named.iter().map(Span::len).sum();
+            if last != position + count {
+                found.fault(None, format!("the feed goes from position {position} to {last} with {count} events"));
             }
             position = last;
-            ids.extend(events.iter().cloned());
+            spans.extend(named);
         }
-        let statement = "SELECT VALUE record::id(id) FROM $ids.map(|$id| type::record('events', $id))";
-        let there: Vec<Value> = database.run(statement, &json!({ "ids": ids })).await?.read(0)?;
-        for id in ids.iter().filter(|id| !there.contains(id)) {
-            found.fault(id[0].as_str(), format!("its event {} is in the feed, and does not exist", id[1]));
+        let named = Variables::default().with("ids", records("events", spans.iter().map(Span::key)));
+        let there: BTreeSet<(OrderId, u32)> = database
+            .run("SELECT VALUE record::id(id) FROM $ids", named)
+            .await?
+            .read::<Vec<_>>(0)?
+            .into_iter()
+            .collect();
+        for Span { order_id, last, .. } in
+            spans.iter().filter(|span| !there.contains(&(span.order_id.clone(), span.last)))
+        {
+            found.fault(Some(order_id.as_str()), format!("its event {last} is in the feed, and does not exist"));
         }
     }
     let statement = "RETURN (SELECT VALUE last FROM ONLY counters:feed) ?? 0";

@@ -58,21 +58,38 @@ async fn every_corruption_is_found_with_its_order() {
         ("UPDATE type::record('orders', $id) SET status = 'closed'", Some(&second), "the column status"),
         ("UPDATE type::record('orders', $id) SET moving_since = NONE", Some(&second), "the column moving_since"),
         ("DELETE type::record('orders', $id)", Some(&second), "there is no such order"),
-        ("DELETE type::record('events', [$id, 2])", Some(&second), "its event 2 is missing"),
         ("DELETE type::record('events', [$id, 1])", Some(&second), "its event 1 is missing"),
         ("DELETE type::record('events', [$id, 3])", Some(&second), "the view's status"),
         (
-            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { number: 3 })",
+            "UPDATE type::record('events', [$id, 3]) SET doc = encoding::json::encode([encoding::json::decode(doc)[1]])",
             Some(&second),
-            "of another place",
+            "its event 2 is missing",
         ),
         (
-            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { fact: 1 })",
+            "UPDATE type::record('events', [$id, 3])
+                SET doc = encoding::json::encode([encoding::json::decode(doc)[0], encoding::json::decode(doc)[0]])",
             Some(&second),
-            "its event 2 cannot be read",
+            "its event 3 is that of another place",
         ),
         (
-            "UPDATE type::record('events', [$id, 2]) SET doc = object::extend(encoding::json::decode(doc), { fact: { type: 'order_closed' } })",
+            "UPDATE type::record('events', [$id, 3]) SET doc = encoding::json::encode([])",
+            Some(&second),
+            "its event 3 is that of another place",
+        ),
+        (
+            "UPDATE type::record('events', [$id, 1])
+                SET doc = object::extend(encoding::json::decode(doc)[0], { order_id: $first })",
+            Some(&second),
+            "its event 1 is that of another place",
+        ),
+        (
+            "UPDATE type::record('events', [$id, 3])
+                SET doc = encoding::json::encode([object::extend(encoding::json::decode(doc)[0], { fact: 1 })])",
+            Some(&second),
+            "its event 3 cannot be read",
+        ),
+        (
+            "UPDATE type::record('events', [$id, 1]) SET doc = object::extend(encoding::json::decode(doc)[0], { at: $at })",
             Some(&second),
             "the view's",
         ),
@@ -86,7 +103,10 @@ async fn every_corruption_is_found_with_its_order() {
     ];
     for (corruption, order_id, what) in corruptions {
         let book = kept().await;
-        book.database.run(corruption, &json!({ "id": second, "first": first })).await.expect("corrupts");
+        book.database
+            .run(corruption, &json!({ "id": second, "first": first, "at": "2020-01-01T00:00:00Z" }))
+            .await
+            .expect("corrupts");
         let found = examine(&book.database).await.expect("examines");
         let is_it =
             |fault: &Fault| fault.order_id.as_deref() == order_id.map(OrderId::as_str) && fault.what.contains(what);

@@ -87,8 +87,61 @@ pub struct Orders {
 struct Written {
     /// The position of the last of the events.
     last: u64,
-    /// The events' order and number.
-    events: Vec<(OrderId, u32)>,
+    events: Vec<Span>,
+}
+
+/// Events of one order that were written together, and are one row.
+#[derive(Deserialize)]
+#[serde(from = "Named")]
+struct Span {
+    order_id: OrderId,
+    first: u32,
+    last: u32,
+}
+
+/// A span as it is written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Named {
+    Together(OrderId, u32, u32),
+    /// Up to 0.1.0-rc.3: each event had a row.
+    One(OrderId, u32),
+}
+
+impl From<Named> for Span {
+    fn from(named: Named) -> Self {
+        match named {
+            Named::Together(order_id, first, last) => Self { order_id, first, last },
+            Named::One(order_id, number) => Self { order_id, first: number, last: number },
+        }
+    }
+}
+
+impl Span {
+    /// What the row is called.
+    fn key(&self) -> Value {
+        json!([self.order_id, self.last])
+    }
+
+    fn len(&self) -> u64 {
+        u64::from(self.last.saturating_sub(self.first)) + 1
+    }
+}
+
+/// The events of a row: one, where a build up to 0.1.0-rc.3 wrote it.
+fn events(document: Value) -> Result<Vec<Event>, StoreError> {
+    match document {
+        Value::String(text) if text.starts_with('[') => Ok(serde_json::from_str(&text)?),
+        one => Ok(vec![read(one)?]),
+    }
+}
+
+/// Whether the events of a row are what it is called after: that order's, up to the last of them.
+fn are_of(events: &[Event], order_id: &str, last: u32) -> bool {
+    let is_of = |(event, back): (&Event, u32)| {
+        event.order_id.as_str() == order_id && last.checked_sub(back) == Some(event.number)
+    };
+    !events.is_empty() && events.iter().rev().zip(0..).all(is_of)
 }
 
 impl Orders {
@@ -102,28 +155,14 @@ impl Orders {
         })
     }
 
+    /// Each row has one event at least, so `limit` rows are enough.
     async fn events_after(&self, id: &OrderId, after: u32, limit: u32) -> Result<Vec<Event>, StoreError> {
-        let last = after.saturating_add(limit);
-        let mut answers = self
-            .database
-            .run(
-                "SELECT VALUE doc FROM events:[$id, $first]..=[$id, $last]",
-                &json!({ "id": id, "first": u64::from(after) + 1, "last": last }),
-            )
-            .await?;
-        answers.read_texts(0)
-    }
-
-    /// Each row of the feed has one event at least, so `limit` rows are enough.
-    async fn positions_after(&self, after: u64, limit: u32) -> Result<Vec<(u64, OrderId, u32)>, StoreError> {
-        let statement = "SELECT record::id(id)[0] AS last, events FROM feed:[$first].. LIMIT $limit";
-        let variables = json!({ "first": after.saturating_add(1), "limit": limit });
-        let rows: Vec<Written> = self.database.run(statement, &variables).await?.read(0)?;
-        let positions = rows.into_iter().flat_map(|row| {
-            let first = row.last + 1 - row.events.len() as u64;
-            (first..).zip(row.events).map(|(position, (id, number))| (position, id, number))
-        });
-        Ok(positions.filter(|(position, ..)| *position > after).take(limit as usize).collect())
+        let statement = "SELECT VALUE doc FROM events:[$id, $first]..=[$id, $last] LIMIT $limit";
+        let variables = json!({ "id": id, "first": u64::from(after) + 1, "last": u32::MAX, "limit": limit });
+        let rows: Vec<Value> = self.database.run(statement, &variables).await?.read(0)?;
+        let rows: Vec<_> = rows.into_iter().map(events).collect::<Result<_, _>>()?;
+        let events = rows.into_iter().flatten().filter(|event| event.number > after);
+        Ok(events.take(limit as usize).collect())
     }
 
     /// That value of every order that matches, newest first.
@@ -137,16 +176,31 @@ impl Orders {
         self.database.run(&statement, &variables).await
     }
 
+    /// Each row of the feed, and each that it names, has one event at least, so `limit` of them are enough.
     async fn feed_after(&self, after: u64, limit: u32) -> Result<Vec<Positioned>, StoreError> {
-        let positions = self.positions_after(after, limit).await?;
-        if positions.is_empty() {
+        let statement = "SELECT record::id(id)[0] AS last, events FROM feed:[$first].. LIMIT $limit";
+        let variables = json!({ "first": after.saturating_add(1), "limit": limit });
+        let written: Vec<Written> = self.database.run(statement, &variables).await?.read(0)?;
+        let mut spans = Vec::new();
+        for Written { last, events } in written {
+            let mut end = last.saturating_sub(events.iter().map(Span::len).sum());
+            for span in events {
+                let first = end + 1;
+                end += span.len();
+                if end > after && spans.len() < limit as usize {
+                    spans.push((first, span));
+                }
+            }
+        }
+        if spans.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = records("events", positions.iter().map(|(_, id, number)| json!([id, number])));
-        let named = Variables::default().with("ids", ids);
-        let events: Vec<Event> = self.database.run("SELECT VALUE doc FROM $ids", named).await?.read_texts(0)?;
-        let positioned = positions.into_iter().zip(events);
-        Ok(positioned.map(|((position, ..), event)| Positioned { position, event }).collect())
+        let named = Variables::default().with("ids", records("events", spans.iter().map(|(_, span)| span.key())));
+        let rows: Vec<Value> = self.database.run("SELECT VALUE doc FROM $ids", named).await?.read(0)?;
+        let rows: Vec<_> = rows.into_iter().map(events).collect::<Result<_, _>>()?;
+        let positioned = spans.into_iter().zip(rows).flat_map(|((first, _), events)| (first..).zip(events));
+        let new = positioned.filter(|(position, _)| *position > after).take(limit as usize);
+        Ok(new.map(|(position, event)| Positioned { position, event }).collect())
     }
 }
 
@@ -157,6 +211,7 @@ fn row(order: &Order, awakeable: Option<&str>) -> Value {
     json!({
         "id": order.id,
         "place": place(order.placed_at, &order.id),
+        "version": order.version,
         "status": order.status,
         "merchant_id": order.merchant_id,
         "customer_id": order.customer_id,
@@ -221,7 +276,7 @@ impl OrderBook for Orders {
             let append = Append {
                 events: events.clone(),
                 order: row(&after, entry.awakeable),
-                is_new: version == 0,
+                before: version,
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
             };
@@ -234,7 +289,7 @@ impl OrderBook for Orders {
                     return Ok(Recorded { events: heard });
                 }
                 // An earlier attempt, of this step or of one that was interrupted, wrote without being heard.
-                Err(NotAppended::Exists) => {
+                Err(NotAppended::Overtaken) => {
                     let missed = self.events_after(entry.order_id, version, u32::MAX).await?;
                     if missed.is_empty() {
                         return Err(ProviderError::unavailable(

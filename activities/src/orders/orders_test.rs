@@ -293,6 +293,60 @@ async fn the_feed_has_every_event_once_without_gaps_and_in_the_order_of_each_ord
     assert_eq!(book.feed(u64::MAX, 7).await.expect("reads"), []);
 }
 
+/// As builds up to 0.1.0-rc.3 wrote it: a row for each event, and no version beside the document.
+const AS_BEFORE: &str = "
+    FOR $row IN (SELECT id, doc FROM events) {
+        DELETE $row.id;
+        FOR $event IN encoding::json::decode($row.doc) {
+            CREATE type::record('events', [$event.order_id, $event.number])
+                SET doc = encoding::json::encode($event) RETURN NONE;
+        };
+    };
+    FOR $row IN (SELECT id, events FROM feed) {
+        UPDATE $row.id SET events = array::flatten($row.events.map(|$span| {
+            (<array> $span[1]..=$span[2]).map(|$number| [$span[0], $number])
+        })) RETURN NONE;
+    };
+    UPDATE orders UNSET version RETURN NONE;
+";
+
+#[tokio::test]
+async fn what_earlier_builds_wrote_is_read_and_gone_on_with() {
+    let store = Store::open("mem://").await.expect("opens");
+    let book = Arc::new(Orders::open(store.database("orders").await.expect("opens")).await.expect("defines"));
+    let placed = place(&book, 99, "a").await;
+    place_together(&book, 0..10).await;
+    let (events, feed) =
+        (book.events(&placed.id, 0, 10).await.expect("reads"), book.feed(0, 100).await.expect("reads"));
+    let rows = async || {
+        let counts = "RETURN [count(SELECT id FROM events), count(SELECT id FROM orders WHERE version != NONE)]";
+        book.database.run(counts, &json!({})).await.expect("reads").read::<[u64; 2]>(0).expect("counts")
+    };
+    let [together, _] = rows().await;
+    assert!(together < 41, "{together}");
+    book.database.run(AS_BEFORE, &json!({})).await.expect("writes");
+    assert_eq!(rows().await, [41, 0]);
+
+    assert_eq!(book.events(&placed.id, 0, 10).await.expect("reads"), events);
+    assert_eq!(book.feed(0, 100).await.expect("reads"), feed);
+    assert_eq!(book.feed(7, 5).await.expect("reads"), feed[7..12]);
+    // At once, so that they are written together: one that goes on, and others that have gone on already.
+    let first = book.order(&OrderId::from_bits(3)).await.expect("reads").expect("is there");
+    let before = Order::from_events(&book.events(&first.id, 0, 1).await.expect("reads")).expect("is placed");
+    let reserved = [Fact::StockReserved];
+    let overtaken = record(&book, &before, Step::StockReserve, &reserved);
+    let (went_on, heard) = tokio::join!(record(&book, &placed, Step::StockReserve, &reserved), overtaken);
+    assert_eq!(went_on.len(), 1);
+    assert_eq!(heard, book.events(&first.id, 1, 1).await.expect("reads"), "as it was recorded then");
+    assert_eq!(book.feed(41, 10).await.expect("reads").len(), 1);
+    assert_eq!(rows().await, [42, 1]);
+
+    let found = super::examination::examine(&book.database).await.expect("examines");
+    assert_eq!((found.events, found.wrong), (42, 0), "{found:#?}");
+    let rebuilt = super::rebuild::rebuild(&store, super::rebuild::Difference::Report).await.expect("compares");
+    assert!(rebuilt.is_same(), "{rebuilt:#?}");
+}
+
 #[tokio::test]
 async fn two_processes_write_one_feed() {
     let store = Store::open("mem://").await.expect("opens");

@@ -1,7 +1,7 @@
 //! The one writer of this process. Every append takes the next positions in the feed from one counter, so appends that
 //! ran side by side would only conflict and run again; here those that come together are written together.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tokio::sync::{RwLock, RwLockReadGuard, broadcast, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
-use workflows::OrderId;
 use workflows::order::{Event, Positioned};
 
 use super::tally::Changes;
@@ -33,7 +32,7 @@ const COUNT: &str = "
     BEGIN;
     LET $last = (UPSERT ONLY counters:feed SET last += $count RETURN VALUE last);
     INSERT INTO events $events RETURN NONE;
-    CREATE type::record('feed', [$last]) SET events = $ids RETURN NONE;
+    CREATE type::record('feed', [$last]) SET events = $spans RETURN NONE;
     $last;
 ";
 /// Which answer is `$last`, by which it is told where the events stand in the feed.
@@ -48,24 +47,50 @@ const COUNT_ON: &str = "
 ";
 /// What `COUNT_ON` throws where somebody else did.
 const COUNTED: &str = "counted";
+/// Of which version an order is, by its row: builds up to 0.1.0-rc.3 said so in the document only.
+const VERSION: &str = "(version ?? doc.version ?? encoding::json::decode(doc).version)";
+/// What is thrown where an order has another version than the one that events follow.
+const OVERTAKEN: &str = "overtaken";
 
 /// Events of one order, and what they make of it.
 pub(super) struct Append {
     pub events: Arc<[Event]>,
-    /// The order's row, with its id, and whether it is the first.
+    /// The order's row, with its id.
     pub order: Value,
-    pub is_new: bool,
+    /// The order's version before it, by which it is told whether others have written to it; 0 where there was no order.
+    pub before: u32,
     pub changes: Changes,
     /// The row of the audit trail, with its id, where somebody asked for it.
     pub audit: Option<Value>,
 }
 
+impl Append {
+    fn is_new(&self) -> bool {
+        self.before == 0
+    }
+
+    /// What the order's record is called.
+    fn order_id(&self) -> &Value {
+        &self.order["id"]
+    }
+
+    /// The row of its events, called after the order and the last of them: as many as are written together.
+    fn row_of_events(&self) -> Value {
+        json!({ "id": [self.order["id"], self.order["version"]], "doc": text(&self.events) })
+    }
+
+    /// Where its events are, for the feed: the order, the first number and the last.
+    fn span(&self) -> Value {
+        json!([self.order["id"], self.before + 1, self.order["version"]])
+    }
+}
+
 /// Why an append was not made, or may not have been.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotAppended {
-    /// An event of that number is there already.
-    #[error("the event exists")]
-    Exists,
+    /// Others have written events of that order meanwhile.
+    #[error("the order has other events already")]
+    Overtaken,
     #[error(transparent)]
     Store(StoreError),
     #[error("the store did not answer in time")]
@@ -201,10 +226,10 @@ async fn write_batch(committer: Committer, mut batch: Vec<Waiting>) -> (Pace, bo
             Err(NotAppended::NoAnswer) => return (Pace::TooSlow, false),
             // Where a store is slow, steps are tried again that it has written meanwhile. If each of those took a batch apart, it
             // would be slower still.
-            Err(NotAppended::Exists) => match take_written(&committer.database, &mut batch).await {
-                Ok(written) if !written.is_empty() => {
-                    for waiting in written {
-                        let _ = waiting.done.send(Err(NotAppended::Exists));
+            Err(NotAppended::Overtaken) => match take_overtaken(&committer.database, &mut batch).await {
+                Ok(overtaken) if !overtaken.is_empty() => {
+                    for waiting in overtaken {
+                        let _ = waiting.done.send(Err(NotAppended::Overtaken));
                     }
                 }
                 _ => break,
@@ -224,22 +249,20 @@ async fn write_batch(committer: Committer, mut batch: Vec<Waiting>) -> (Pace, bo
     (Pace::of(began.elapsed()), gave)
 }
 
-/// Takes those out of the batch that are written already, if only in part.
-async fn take_written(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
-    let ids = records("events", batch.iter().flat_map(|waiting| waiting.append.events.iter()).map(key));
-    let named = Variables::default().with("ids", ids);
-    let statement = "SELECT VALUE record::id(id) FROM $ids";
-    let read = async { database.run(statement, named).await?.read::<BTreeSet<(OrderId, u32)>>(0) };
-    let written = timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
-    let is_written = |waiting: &mut Waiting| {
-        waiting.append.events.iter().any(|event| written.contains(&(event.order_id.clone(), event.number)))
+/// Takes those out of the batch whose order has another version than the one that they follow.
+async fn take_overtaken(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
+    let orders = records("orders", batch.iter().map(|waiting| waiting.append.order_id().clone()));
+    let named = Variables::default().with("orders", orders);
+    let statement = format!("SELECT VALUE [record::id(id), {VERSION}] FROM $orders");
+    let read = async { database.run(&statement, named).await?.read::<Vec<(String, u32)>>(0) };
+    let versions =
+        timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
+    let versions: BTreeMap<_, _> = versions.into_iter().collect();
+    let is_overtaken = |waiting: &mut Waiting| {
+        let order = waiting.append.order_id().as_str();
+        order.and_then(|order| versions.get(order)).is_some_and(|version| *version != waiting.append.before)
     };
-    Ok(batch.extract_if(.., is_written).collect())
-}
-
-/// What an event's record is called.
-fn key(event: &Event) -> Value {
-    json!([event.order_id, event.number])
+    Ok(batch.extract_if(.., is_overtaken).collect())
 }
 
 /// Commits appends in somebody's turn, and tells of them.
@@ -297,7 +320,8 @@ impl Committer {
                     return Ok(());
                 }
                 Ok(Err(StoreError::Thrown(why))) if known.is_some() && why.ends_with(COUNTED) => {}
-                Ok(Err(StoreError::Exists)) => return Err(NotAppended::Exists),
+                Ok(Err(StoreError::Thrown(why))) if why.ends_with(OVERTAKEN) => return Err(NotAppended::Overtaken),
+                Ok(Err(StoreError::Exists)) => return Err(NotAppended::Overtaken),
                 Ok(Err(error)) => return Err(NotAppended::Store(error)),
                 Err(_) => return Err(NotAppended::NoAnswer),
             }
@@ -311,31 +335,37 @@ impl Committer {
         known: Option<u64>,
         last: bool,
     ) -> (String, Variables) {
-        let events = || appends.clone().flat_map(|append| append.events.iter());
-        let ids: Vec<_> = events().map(key).collect();
-        let rows: Vec<_> = events().map(|event| json!({ "id": key(event), "doc": text(event) })).collect();
+        let count: usize = appends.clone().map(|append| append.events.len()).sum();
+        let rows: Vec<_> = appends.clone().map(Append::row_of_events).collect();
+        let spans: Vec<_> = appends.clone().map(Append::span).collect();
         let mut variables = Variables::default().with("events", rows);
         let mut statements = if let Some(known) = known {
-            let last = known + ids.len() as u64;
+            let last = known + count as u64;
             variables.set("known", json!(known));
             variables.set("last", json!(last));
-            variables.set("feed", json!([{ "id": [last], "events": ids }]));
+            variables.set("feed", json!([{ "id": [last], "events": spans }]));
             COUNT_ON.to_owned()
         } else {
-            variables.set("count", ids.len());
-            variables.set("ids", ids);
+            variables.set("count", count);
+            variables.set("spans", spans);
             COUNT.to_owned()
         };
         let placed: Vec<_> =
-            appends.clone().filter(|append| append.is_new).map(|append| append.order.clone()).collect();
+            appends.clone().filter(|append| append.is_new()).map(|append| append.order.clone()).collect();
         if !placed.is_empty() {
             statements += "INSERT INTO orders $placed RETURN NONE;";
             variables.set("placed", placed);
         }
-        for (n, append) in appends.clone().filter(|append| !append.is_new).enumerate() {
-            write!(statements, "UPSERT $order_{n} CONTENT $row_{n} RETURN NONE;").expect("a string takes everything");
-            variables.set(format!("order_{n}"), record("orders", append.order["id"].clone()));
+        for (n, append) in appends.clone().filter(|append| !append.is_new()).enumerate() {
+            write!(
+                statements,
+                "UPSERT $order_{n} CONTENT $row_{n}
+                WHERE IF {VERSION} = $before_{n} {{ true }} ELSE {{ THROW '{OVERTAKEN}' }} RETURN NONE;"
+            )
+            .expect("a string takes everything");
+            variables.set(format!("order_{n}"), record("orders", append.order_id().clone()));
             variables.set(format!("row_{n}"), append.order.clone());
+            variables.set(format!("before_{n}"), json!(append.before));
         }
         let audit: Vec<_> = appends.clone().filter_map(|append| append.audit.clone()).collect();
         if !audit.is_empty() {
