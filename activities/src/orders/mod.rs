@@ -148,6 +148,7 @@ impl Orders {
     pub async fn open(database: Database) -> Result<Self, StoreError> {
         database.define(TABLES).await?;
         database.define(audit::TABLE).await?;
+        database.define(writer::FUNCTIONS).await?;
         Ok(Self {
             rows: together::rows(database.clone(), "orders", "[doc, awakeable]"),
             writer: Writer::start(database.clone()),

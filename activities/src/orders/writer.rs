@@ -47,10 +47,19 @@ const COUNT_ON: &str = "
 ";
 /// What `COUNT_ON` throws where somebody else did.
 const COUNTED: &str = "counted";
-/// Of which version an order is, by its row: builds up to 0.1.0-rc.3 said so in the document only.
-const VERSION: &str = "(version ?? doc.version ?? encoding::json::decode(doc).version)";
-/// What is thrown where an order has another version than the one that events follow.
+/// What `fn::follows` throws where an order has another version than the one that events follow.
 const OVERTAKEN: &str = "overtaken";
+/// The version of an order, by its row, where it may be of a build up to 0.1.0-rc.3, which had it in the document only; and whether
+/// that is the one that events follow.
+pub(super) const FUNCTIONS: &str = "
+    DEFINE FUNCTION IF NOT EXISTS fn::version($version: any, $doc: any) {
+        RETURN $version ?? $doc.version ?? encoding::json::decode($doc).version;
+    };
+    DEFINE FUNCTION IF NOT EXISTS fn::follows($version: any, $doc: any, $before: int) {
+        IF fn::version($version, $doc) != $before { THROW 'overtaken' };
+        RETURN true;
+    };
+";
 
 /// Events of one order, and what they make of it.
 pub(super) struct Append {
@@ -253,8 +262,8 @@ async fn write_batch(committer: Committer, mut batch: Vec<Waiting>) -> (Pace, bo
 async fn take_overtaken(database: &Database, batch: &mut Vec<Waiting>) -> Result<Vec<Waiting>, NotAppended> {
     let orders = records("orders", batch.iter().map(|waiting| waiting.append.order_id().clone()));
     let named = Variables::default().with("orders", orders);
-    let statement = format!("SELECT VALUE [record::id(id), {VERSION}] FROM $orders");
-    let read = async { database.run(&statement, named).await?.read::<Vec<(String, u32)>>(0) };
+    let statement = "SELECT VALUE [record::id(id), fn::version(version, doc)] FROM $orders";
+    let read = async { database.run(statement, named).await?.read::<Vec<(String, u32)>>(0) };
     let versions =
         timeout(WRITE_TIMEOUT, read).await.map_err(|_| NotAppended::NoAnswer)?.map_err(NotAppended::Store)?;
     let versions: BTreeMap<_, _> = versions.into_iter().collect();
@@ -360,7 +369,7 @@ impl Committer {
             write!(
                 statements,
                 "UPSERT $order_{n} CONTENT $row_{n}
-                WHERE IF {VERSION} = $before_{n} {{ true }} ELSE {{ THROW '{OVERTAKEN}' }} RETURN NONE;"
+                WHERE version = $before_{n} OR fn::follows(version, doc, $before_{n}) RETURN NONE;"
             )
             .expect("a string takes everything");
             variables.set(format!("order_{n}"), record("orders", append.order_id().clone()));

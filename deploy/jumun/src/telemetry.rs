@@ -16,7 +16,7 @@ use restate_sdk::filter::ReplayAwareFilter;
 use tracing::field::{Field, Visit};
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::field::{RecordFields, VisitOutput};
-use tracing_subscriber::filter::{Targets, filter_fn};
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{DefaultVisitor, Writer};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -94,12 +94,11 @@ where
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).compact().fmt_fields(ForPeople).boxed(),
         LogFormat::Json => lines.with_ansi(false).json().flatten_event(true).boxed(),
     };
-    lines
-        .with_filter(filter_fn(|metadata| !is_suspension(metadata)))
-        // What a workflow says is said once, not again by every replay.
-        .with_filter(ReplayAwareFilter)
-        // The last one is asked first. Were it any other, all spans of the store's would be made, and then not looked at.
-        .with_filter(EnvFilter::builder().parse_lossy(filter))
+    // One filter, since each that a layer has is asked of by itself at every step of every span. The first is asked first: were it
+    // any other, all spans of the store's would be made, and then not looked at.
+    let filter = EnvFilter::builder().parse_lossy(filter);
+    // What a workflow says is said once, not again by every replay.
+    lines.with_filter(filter.and(ReplayAwareFilter).and(filter_fn(|metadata| !is_suspension(metadata))))
 }
 
 /// Fields without those that are said to collectors of traces alone.

@@ -118,12 +118,13 @@ impl Curves {
 }
 
 /// A part of a long run.
-pub fn leaf(orders: u64, recorded: &Recorded, reading: &Reading) -> Value {
+pub fn leaf(orders: u64, recorded: &Recorded, cpu_ms: Option<f64>, reading: &Reading) -> Value {
     json!({
         "orders": orders,
         "per_second": digits(recorded.rate()),
         "p50_ms": recorded.took.ms(50.0).map(digits),
         "p99_ms": recorded.took.ms(99.0).map(digits),
+        "cpu_ms_per_order": cpu_ms.map(digits),
         "rss_mb": reading.rss.map(mb),
         "disk_mb": reading.disk.map(mb),
     })
