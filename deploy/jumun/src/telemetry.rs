@@ -94,11 +94,13 @@ where
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).compact().fmt_fields(ForPeople).boxed(),
         LogFormat::Json => lines.with_ansi(false).json().flatten_event(true).boxed(),
     };
-    // One filter, since each that a layer has is asked of by itself at every step of every span. The first is asked first: were it
-    // any other, all spans of the store's would be made, and then not looked at.
-    let filter = EnvFilter::builder().parse_lossy(filter);
-    // What a workflow says is said once, not again by every replay.
-    lines.with_filter(filter.and(ReplayAwareFilter).and(filter_fn(|metadata| !is_suspension(metadata))))
+    lines
+        // What a workflow says is said once, not again by every replay. Two in one, since every filter that a layer has is asked by
+        // itself at each step of a span.
+        .with_filter(ReplayAwareFilter.and(filter_fn(|metadata| !is_suspension(metadata))))
+        // The last one is asked first, and says which levels there are: were it any other, or one with those above, all spans of the
+        // store's would be made, and then not looked at.
+        .with_filter(EnvFilter::builder().parse_lossy(filter))
 }
 
 /// Fields without those that are said to collectors of traces alone.
