@@ -120,7 +120,7 @@ async fn damaged_views_become_what_the_events_tell() {
     assert_eq!(again.stop(), Some(0));
 
     // What cannot be rebuilt is named, and left alone.
-    damage(&setup, &format!("DELETE type::record('events', ['{other}', 2])"));
+    damage(&setup, &format!("DELETE type::record('events', ['{other}', 1])"));
     let broken = rebuild(&setup, &[]);
     assert_eq!(told(&broken, 1)["unreadable"], json!([other]));
     assert!(String::from_utf8_lossy(&broken.stderr).contains("the events of 1 orders cannot be read"), "{broken:?}");
