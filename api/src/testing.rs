@@ -5,7 +5,7 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,9 @@ use workflows::audit::AuditEntry;
 use workflows::merchant::Merchant;
 use workflows::notification::{Message, Notification, Webhook};
 use workflows::order::command::Verdict;
-use workflows::order::{Actor, Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Positioned, Rejection, Trouble};
+use workflows::order::{
+    Actor, Dashboard, DashboardQuery, Event, Fact, PlaceOrder, Positioned, Reach, Rejection, Trouble,
+};
 use workflows::payment::Audited;
 use workflows::sandbox::Mode;
 use workflows::stock::Product;
@@ -102,8 +104,8 @@ pub(crate) struct State {
     fate: Mutex<Fate>,
     /// The engine's answer to every command; without one it fails.
     verdict: Mutex<Option<Verdict>>,
-    /// The awakeable that every order has at its gate: its id is the order's.
-    pub has_awakeables: AtomicBool,
+    /// How every order is reached; the id of its awakeable, if it has one, is the order's.
+    pub reach: Mutex<Reach>,
     /// What becomes true of the order while the engine is asked the next command.
     pub meanwhile: Mutex<Vec<(Step, Fact)>>,
     /// What the engine was sent beside orders: the path of the ingress, and the body.
@@ -344,7 +346,7 @@ impl State {
             gone: Mutex::default(),
             fate: Mutex::new(Fate::Stands),
             verdict: Mutex::default(),
-            has_awakeables: AtomicBool::default(),
+            reach: Mutex::default(),
             meanwhile: Mutex::default(),
             sent: Mutex::default(),
             time: AtomicUsize::default(),

@@ -131,7 +131,7 @@ async fn the_engines_cancel_button_cannot_break_an_order() {
 /// As an API asks that has not seen what became of the order meanwhile.
 #[tokio::test]
 async fn a_cancel_that_comes_when_none_is_heard_is_refused_at_once_and_disturbs_nothing() {
-    let shop = Shop::open_with(shared().await, "shopping-mall").await;
+    let (shop, sauces) = (Shop::open_with(shared().await, "shopping-mall").await, Shop::open(shared().await).await);
     let request = CommandRequest {
         command: Command::Cancel,
         by: Actor { role: Role::Operator, subject: "operator".to_owned() },
@@ -159,6 +159,17 @@ async fn a_cancel_that_comes_when_none_is_heard_is_refused_at_once_and_disturbs_
         for _ in 0..2 {
             assert_eq!(cancel(&id).await, "not_allowed");
         }
+    }
+    // Of an order that ends where cancels were heard, its end says it.
+    let id = sauces.placed().await;
+    sauces.jumun.drive(&id, "closed").await;
+    assert_eq!(futures::join!(cancel(&id), cancel(&id)), (json!("not_allowed"), json!("not_allowed")));
+    assert_eq!(cancel(&id).await, "not_allowed");
+    let id = sauces.placed().await;
+    sauces.reaches(&id, "in_delivery").await;
+    for _ in 0..2 {
+        assert_eq!(cancel(&id).await, "accepted");
+        sauces.reaches(&id, "cancelled").await;
     }
 }
 

@@ -1,7 +1,9 @@
 //! `POST /v1/orders/{id}/{command}`: who is first wins, and asking again changes nothing.
 
+use std::sync::Arc;
+
 use serde_json::json;
-use tests::Shop;
+use tests::{Faults, Jumun, Setup, Shop};
 
 use crate::shared;
 
@@ -50,11 +52,41 @@ async fn unknown_orders_and_commands_are_not_found() {
 }
 
 #[tokio::test]
-async fn a_command_that_nobody_contests_is_no_invocation_of_its_own() {
+async fn a_command_that_nobody_contests_is_one_entry_of_the_journal() {
     let shop = Shop::open_with(shared().await, "pizza").await;
     let id = shop.placed().await;
     shop.jumun.drive(&id, "closed").await;
-    let handlers: Vec<_> =
-        shop.jumun.invocations(&id).await.iter().map(|row| row["target_handler_name"].clone()).collect();
-    assert_eq!(handlers, ["run"]);
+    let invocations = shop.jumun.invocations(&id).await;
+    let [run] = invocations.as_slice() else { panic!("{invocations:#?}") };
+    assert_eq!(run["target_handler_name"], "run");
+    let run = run["id"].as_str().expect("an id");
+    let query = format!("SELECT entry_type FROM sys_journal WHERE id = '{run}'");
+    let entries = shop.jumun.engine_query(&query).await;
+    let of_type = |part: &str| {
+        entries.iter().filter(|entry| entry["entry_type"].as_str().is_some_and(|of| of.contains(part))).count()
+    };
+    assert_eq!(of_type("Signal"), 3, "a command each: {entries:#?}");
+    // That cancels are heard no more once it is delivered.
+    assert_eq!(of_type("CompletePromise"), 2, "{entries:#?}");
+    assert_eq!(of_type("GetPromise"), 0, "{entries:#?}");
+}
+
+/// As somebody may who knows the engine.
+#[tokio::test]
+async fn a_gate_whose_awakeable_is_rejected_has_another_one() {
+    let (jumun, books) = Jumun::faulted_on(Setup::new(), &Arc::new(Faults::default())).await;
+    let shop = Shop::open_with(&jumun, "pizza").await;
+    let id = shop.placed().await;
+    jumun.takes(&id, "start-production").await;
+    let order_id = id.parse().expect("an id");
+    let awakeable = async || books.reach(&order_id).await.awakeable.expect("waits at a gate");
+    let first = awakeable().await;
+    let url = format!("{}/restate/awakeables/{first}/reject", jumun.ready.engine_ingress);
+    let rejected = jumun.send(reqwest::Client::new().post(url).body("no")).await;
+    assert!(rejected.status < 300, "{rejected:?}");
+    tests::until("another awakeable", async || (awakeable().await != first).then_some(())).await;
+    for command in ["start-production", "start-delivery", "complete-delivery"] {
+        let _ = jumun.ask(&id, command).await;
+    }
+    shop.reaches(&id, "closed").await;
 }

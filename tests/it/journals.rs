@@ -144,14 +144,14 @@ impl Recording<'_> {
     async fn preset(&self, preset: &str) -> Vec<(String, Journal)> {
         let shop = Shop::open_with(self.jumun, preset).await;
         let id = shop.placed().await;
-        let (gate, command) = match preset {
-            "shopping-mall" => ("deposit", "confirm-deposit"),
-            "food-delivery" => ("acceptance", "accept"),
-            "pizza" => ("production_start", "start-production"),
-            _ => ("handover", "complete-delivery"),
+        let command = match preset {
+            "shopping-mall" => "confirm-deposit",
+            "food-delivery" => "accept",
+            "pizza" => "start-production",
+            _ => "complete-delivery",
         };
         self.jumun.takes(&id, command).await;
-        let waits = self.recorder.waits(&id, gate).await;
+        let waits = self.recorder.waits(&id).await;
         self.jumun.drive(&id, "closed").await;
         let closed = self.order(&id).await;
 
@@ -223,20 +223,6 @@ impl Recording<'_> {
     /// What carries a person's wish to an order.
     async fn commands(&self) -> Vec<(String, Journal)> {
         let shop = Shop::open_with(self.jumun, "pizza").await;
-        // As an API asks that has not seen what became of it.
-        let id = shop.placed().await;
-        self.jumun.takes(&id, "start-production").await;
-        let request = CommandRequest {
-            command: Command::StartProduction,
-            by: Actor { role: Role::Merchant, subject: "merchant".to_owned() },
-            reason: None,
-            follows: true,
-        };
-        let url = format!("{}/order/{id}/command", self.jumun.ready.engine_ingress);
-        let verdict = self.jumun.send(reqwest::Client::new().post(url).json(&request)).await.ok();
-        assert_eq!(verdict, "accepted");
-        let passed = self.recorder.ended(COMMAND, &id).await;
-
         let id = shop.placed().await;
         self.jumun.ask(&id, "cancel").await;
         let asked = self.recorder.ended(COMMAND, &id).await;
@@ -248,10 +234,25 @@ impl Recording<'_> {
         self.jumun.cancel_in_engine(&id).await;
         self.jumun.reaches(&id, "cancelled").await;
         let in_engine = self.order(&id).await;
+
+        // As an API asks that has not seen what became of it.
+        let shop = Shop::open(self.jumun).await;
+        let id = shop.placed().await;
+        self.jumun.drive(&id, "closed").await;
+        let request = CommandRequest {
+            command: Command::Cancel,
+            by: Actor { role: Role::Operator, subject: "operator".to_owned() },
+            reason: None,
+            follows: true,
+        };
+        let url = format!("{}/order/{id}/command", self.jumun.ready.engine_ingress);
+        let verdict = self.jumun.send(reqwest::Client::new().post(url).json(&request)).await.ok();
+        assert_eq!(verdict, "not_allowed");
+        let late = self.recorder.ended(COMMAND, &id).await;
         named([
             ("cancelled-in-engine", in_engine),
-            ("command", passed),
             ("command-cancel", asked),
+            ("command-cancel-late", late),
             ("cancelled-at-gate", cancelled),
         ])
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use activities::{Activities, NotificationSettings, Store};
 use serde::Deserialize;
 use serde_json::json;
-use workflows::order::{Event, Fact};
+use workflows::order::{Event, Fact, Reach};
 use workflows::payment::EntryKind;
 use workflows::promotion::CouponState;
 use workflows::provider::Listing;
@@ -43,6 +43,11 @@ impl Books {
     /// The order as its readers see it.
     pub async fn order(&self, id: &OrderId) -> Option<Order> {
         self.activities.orders.order(id).await.expect("reads")
+    }
+
+    /// How it is reached.
+    pub async fn reach(&self, id: &OrderId) -> Reach {
+        self.activities.orders.order_with_reach(id).await.expect("reads").expect("there is such an order").1
     }
 
     /// Its events.

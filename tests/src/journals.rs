@@ -53,14 +53,12 @@ impl Recorder {
         until(&what, async || self.last(path, key, |answer| answer.iter().any(Frame::is_end))).await
     }
 
-    /// Waits until the order waits for somebody at the gate, and returns its journal.
-    pub async fn waits(&self, order_id: &str, gate: &str) -> Journal {
+    /// Waits until the order waits for somebody at a gate, and returns its journal.
+    pub async fn waits(&self, order_id: &str) -> Journal {
         let waits = |answer: &[Frame]| {
-            answer.last().is_some_and(Frame::is_suspension)
-                && answer.iter().any(|frame| frame.waits_for(gate))
-                && !answer.iter().any(Frame::is_result_of_a_step)
+            answer.last().is_some_and(Frame::waits_for_awakeable) && !answer.iter().any(Frame::is_result_of_a_step)
         };
-        until(&format!("{order_id} to wait at {gate}"), async || self.last("/invoke/order/run", order_id, waits)).await
+        until(&format!("{order_id} to wait at a gate"), async || self.last("/invoke/order/run", order_id, waits)).await
     }
 
     fn last(&self, path: &str, key: &str, is_it: impl Fn(&[Frame]) -> bool) -> Option<Journal> {

@@ -29,6 +29,8 @@ const SLEEP: u16 = 0x040C;
 const ONE_WAY_CALL: u16 = 0x040E;
 const SEND_SIGNAL: u16 = 0x0410;
 const RUN: u16 = 0x0411;
+/// The signal of an invocation's first awakeable: those before it are the engine's own.
+const FIRST_AWAKEABLE: u32 = 17;
 
 #[derive(Clone, PartialEq, Message)]
 struct Start {
@@ -136,22 +138,22 @@ impl Frame {
         self.kind == END
     }
 
-    /// Whether it puts an invocation aside until something comes.
-    #[must_use]
-    pub const fn is_suspension(&self) -> bool {
-        self.kind == SUSPENSION
-    }
-
     /// Whether it reports what a step has come to, which was done just now.
     #[must_use]
     pub const fn is_result_of_a_step(&self) -> bool {
         self.kind == PROPOSE_RUN_COMPLETION
     }
 
-    /// Whether it waits for the promise.
+    /// Whether it says that nothing goes on until somebody resolves an awakeable.
     #[must_use]
-    pub fn waits_for(&self, promise: &str) -> bool {
-        self.kind == GET_PROMISE && self.read::<Keyed>().key == promise
+    pub fn waits_for_awakeable(&self) -> bool {
+        fn is_among(Awaits { signals, nested, .. }: &Awaits) -> bool {
+            signals.iter().any(|signal| *signal >= FIRST_AWAKEABLE) || nested.iter().any(is_among)
+        }
+        self.kind == SUSPENSION && {
+            let Suspension { completions, signals, tree } = self.read();
+            is_among(&tree.unwrap_or(Awaits { completions, signals, nested: Vec::new() }))
+        }
     }
 
     /// In a few words: what it is and what it is about, without what was said at length.

@@ -13,12 +13,12 @@ async fn place(book: &Orders, n: u128, merchant: &str, by: Option<&Actor>) -> Or
     let id = OrderId::from_bits(n);
     let facts = [Fact::OrderPlaced(Box::new(placement(merchant)))];
     let entry =
-        Entry { order_id: &id, step: Step::OrderPlace, before: None, by, facts: &facts, awakeable: None, since: &[] };
+        Entry { order_id: &id, step: Step::OrderPlace, before: None, by, facts: &facts, reach: None, since: &[] };
     Order::from_events(&book.record(entry).await.expect("records").events).expect("placed")
 }
 
 async fn record(book: &Orders, before: &Order, step: Step, by: Option<&Actor>, facts: &[Fact]) {
-    let entry = Entry { order_id: &before.id, step, before: Some(before), by, facts, awakeable: None, since: &[] };
+    let entry = Entry { order_id: &before.id, step, before: Some(before), by, facts, reach: None, since: &[] };
     book.record(entry).await.expect("records");
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use workflows::audit::AuditEntry;
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Reach, Recorded, Trouble,
 };
 use workflows::{Order, OrderId, ProviderError, Step};
 
@@ -30,7 +30,7 @@ use writer::{Append, NotAppended, Writer};
 
 // `place` sorts orders by time. `for_courier` is there for orders that a courier sees: who took it, or nobody yet. `moving_since` is there while an order waits for nobody and is not at its end;
 // `still_since` is when it should have gone on: that, to the second, or else when its step began to fail. `awakeable` is there while
-// the order waits at a gate.
+// the order waits at a gate, `passed` where that is passed and it takes long to become true.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS events SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS orders SCHEMALESS;
@@ -78,7 +78,7 @@ const LONGEST_WHY: usize = 500;
 
 pub struct Orders {
     database: Database,
-    rows: Together<String, Option<(Value, Option<String>)>>,
+    rows: Together<String, Option<(Value, Reach)>>,
     writer: Writer,
 }
 
@@ -150,7 +150,11 @@ impl Orders {
         database.define(audit::TABLE).await?;
         database.define(writer::FUNCTIONS).await?;
         Ok(Self {
-            rows: together::rows(database.clone(), "orders", "[doc, awakeable]"),
+            rows: together::rows(
+                database.clone(),
+                "orders",
+                "[doc, { awakeable: awakeable, run: run, passed: passed }]",
+            ),
             writer: Writer::start(database.clone()),
             database,
         })
@@ -206,7 +210,7 @@ impl Orders {
 }
 
 /// What an order's row says besides the order itself. Made anew by every append, which so ends the order's trouble.
-fn row(order: &Order, awakeable: Option<&str>) -> Value {
+fn row(order: &Order, reach: Option<&Reach>) -> Value {
     let moves = !order.status.is_final() && order.gate.is_none();
     let since = moves.then_some(order.updated_at);
     json!({
@@ -219,7 +223,8 @@ fn row(order: &Order, awakeable: Option<&str>) -> Value {
         "for_courier": for_courier(order),
         "moving_since": since.map(padded),
         "still_since": since.map(|since| padded(whole_second(since))),
-        "awakeable": awakeable.filter(|_| order.gate.is_some()),
+        "awakeable": reach.and_then(|reach| reach.awakeable.as_deref()).filter(|_| order.gate.is_some()),
+        "run": reach.and_then(|reach| reach.run.as_deref()),
         "doc": text(order),
     })
 }
@@ -276,7 +281,7 @@ impl OrderBook for Orders {
             let events: Arc<[Event]> = events.into();
             let append = Append {
                 events: events.clone(),
-                order: row(&after, entry.awakeable),
+                order: row(&after, entry.reach),
                 before: version,
                 changes: Changes::between(order.as_ref(), &after, &events),
                 audit: AuditEntry::of(&events, &after).as_ref().map(audit::row),
@@ -348,12 +353,19 @@ impl OrderBook for Orders {
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {
-        Ok(self.order_at_gate(id).await?.map(|(order, _)| order))
+        Ok(self.order_with_reach(id).await?.map(|(order, _)| order))
     }
 
-    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
+    async fn order_with_reach(&self, id: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError> {
         let row = self.rows.run(id.to_string()).await?;
-        Ok(row.map(|(document, awakeable)| Ok::<_, StoreError>((read(document)?, awakeable))).transpose()?)
+        Ok(row.map(|(document, reach)| Ok::<_, StoreError>((read(document)?, reach))).transpose()?)
+    }
+
+    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError> {
+        let _turn = self.writer.beside().await;
+        let statement = "UPDATE type::record('orders', $id) MERGE $reach RETURN NONE";
+        self.database.run(statement, &json!({ "id": id, "reach": reach })).await?;
+        Ok(())
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {

@@ -40,7 +40,7 @@ pub(super) fn placement(merchant: &str) -> Placement {
 }
 
 fn placing<'a>(order_id: &'a OrderId, facts: &'a [Fact]) -> Entry<'a> {
-    Entry { order_id, step: Step::OrderPlace, before: None, by: None, facts, awakeable: None, since: &[] }
+    Entry { order_id, step: Step::OrderPlace, before: None, by: None, facts, reach: None, since: &[] }
 }
 
 pub(super) async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
@@ -51,8 +51,7 @@ pub(super) async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
 }
 
 pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
-    let entry =
-        Entry { order_id: &before.id, step, before: Some(before), by: None, facts, awakeable: None, since: &[] };
+    let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts, reach: None, since: &[] };
     book.record(entry).await.expect("records").events
 }
 
@@ -69,7 +68,7 @@ async fn what_has_become_true_before_is_recorded_along_once_whoever_comes_first(
             since,
             by: None,
             facts,
-            awakeable: None,
+            reach: None,
         };
         let since = entry(Step::StockReserve, &[], &reserved).events(1, book.now());
         let paid = [Fact::PaymentApproved { payment_id: placed.id.payment() }, Fact::OrderPaid];
@@ -119,7 +118,7 @@ async fn nothing_comes_behind_the_back_of_whoever_gave_it_up_and_let_it_settle()
             before: Some(&order),
             by: None,
             facts: &facts,
-            awakeable: None,
+            reach: None,
             since: &[],
         };
         // Together they take longer to write than one order takes to read, and it comes among them.
@@ -631,7 +630,7 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
         before: None,
         by: None,
         facts: &placed,
-        awakeable: None,
+        reach: None,
         since: &[],
     };
     let mut recorded = Order::from_events(&book.record(first).await.expect("records").events).expect("placed");
@@ -649,7 +648,7 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
             since: &since,
             by: None,
             facts,
-            awakeable: None,
+            reach: None,
         };
         let goes_on = |fact: &Fact| matches!(fact, Fact::StockReserved | Fact::DeliveryRequested { .. });
         if facts.iter().all(goes_on) && !known.status.is_final() {
@@ -676,7 +675,7 @@ async fn live_at_random(book: &Orders, n: u128, random: &mut StdRng) {
             since: &since,
             by: None,
             facts: &[],
-            awakeable: None,
+            reach: None,
         };
         assert_eq!(book.record(entry).await.expect("records").events, []);
     }
@@ -742,7 +741,7 @@ async fn many_appends_get_through_while_failures_are_noted() {
                 before: Some(&order),
                 by: None,
                 facts: &facts,
-                awakeable: None,
+                reach: None,
                 since: &[],
             };
             // As the engine asks again.

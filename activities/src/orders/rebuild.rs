@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use workflows::Order;
-use workflows::order::{Event, Trouble};
+use workflows::order::{Event, Reach, Trouble};
 
 use super::tally::Changes;
 use super::{TABLES, are_of, events, padded, row, with_members};
@@ -18,7 +18,7 @@ const PAGE: usize = if cfg!(test) { 5 } else { 1_000 };
 /// How many orders that are different are named.
 const EXAMPLES: usize = 20;
 
-const EVENTS: &str = "SELECT record::id(id) AS key, doc FROM events:[$id, $number].. LIMIT $limit";
+const EVENTS: &str = "SELECT record::id(id) AS key, doc, run, awakeable FROM events:[$id, $number].. LIMIT $limit";
 
 const REPLACE: &str = "
     BEGIN;
@@ -87,12 +87,12 @@ pub async fn rebuild(store: &Store, difference: Difference) -> Result<Rebuilt, S
     loop {
         let rows = rebuild.events_from(&next).await?;
         let is_last = rows.len() < PAGE;
-        for Row { key: (id, last), doc } in rows {
+        for Row { key: (id, last), doc, reach } in rows {
             next = (id.clone(), last.saturating_add(1));
             if tale.as_ref().is_some_and(|tale| tale.id != id) {
                 told.extend(tale.take());
             }
-            tale.get_or_insert_with(|| Tale::new(id)).hear(last, doc);
+            tale.get_or_insert_with(|| Tale::new(id)).hear(last, doc, reach);
         }
         if is_last {
             told.extend(tale.take());
@@ -114,23 +114,28 @@ pub async fn rebuild(store: &Store, difference: Difference) -> Result<Rebuilt, S
 struct Row {
     key: (String, u32),
     doc: Value,
+    #[serde(flatten)]
+    reach: Reach,
 }
 
 /// All events of one order.
 struct Tale {
     id: String,
     events: Vec<Event>,
+    reach: Reach,
     /// Whether each could be read, and none is missing.
     is_whole: bool,
 }
 
 impl Tale {
     fn new(id: String) -> Self {
-        Self { id, events: Vec::new(), is_whole: true }
+        Self { id, events: Vec::new(), reach: Reach::default(), is_whole: true }
     }
 
     /// One row, called after the last of its events.
-    fn hear(&mut self, last: u32, doc: Value) {
+    fn hear(&mut self, last: u32, doc: Value, reach: Reach) {
+        self.reach.run = self.reach.run.take().or(reach.run);
+        self.reach.awakeable = reach.awakeable;
         let events = events(doc).unwrap_or_default();
         let is_next = |first: &Event| first.number as usize == self.events.len() + 1;
         self.is_whole &= are_of(&events, &self.id, last) && events.first().is_some_and(is_next);
@@ -175,7 +180,7 @@ impl Rebuild {
                 continue;
             };
             self.changes.add(&Changes::between(None, &order, &tale.events));
-            let content = content(&order, stored.as_ref());
+            let content = content(&order, &tale.reach, stored.as_ref());
             match stored {
                 Some(stored) if is_same(&order, &content, &stored) => continue,
                 Some(_) => self.rebuilt.different += 1,
@@ -217,14 +222,21 @@ fn name(value: &Value) -> String {
 }
 
 /// The order's row without its id. What keeps the order from going on is in no event; it is kept as long as nothing has
-/// happened to the order since, and otherwise noted again by the next attempt that fails.
-fn content(order: &Order, stored: Option<&Value>) -> Value {
-    let mut content = row(order, None);
+/// happened to the order since, and otherwise noted again by the next attempt that fails. So is how the order is reached, of which
+/// its events know the most.
+fn content(order: &Order, reach: &Reach, stored: Option<&Value>) -> Value {
+    let mut content = row(order, Some(reach));
     if let Some(members) = content.as_object_mut() {
         members.remove("id");
     }
     let is_of_now = |stored: &&Value| stored["doc"]["version"] == json!(order.version);
-    let trouble = stored.filter(is_of_now).and_then(|stored| Trouble::deserialize(&stored["trouble"]).ok());
+    let stored = stored.filter(is_of_now);
+    for column in ["awakeable", "run", "passed"] {
+        if let Some(stored) = stored.map(|stored| &stored[column]).filter(|stored| !stored.is_null()) {
+            content[column] = stored.clone();
+        }
+    }
+    let trouble = stored.and_then(|stored| Trouble::deserialize(&stored["trouble"]).ok());
     if let Some(trouble) = trouble {
         if content["still_since"].is_null() {
             content["still_since"] = json!(padded(trouble.since));
@@ -236,7 +248,8 @@ fn content(order: &Order, stored: Option<&Value>) -> Value {
 
 /// Absent and null are the same, and builds up to 0.1.0-rc.3 left the version to the document.
 fn is_same(order: &Order, content: &Value, stored: &Value) -> bool {
-    let keys = ["place", "status", "merchant_id", "customer_id", "moving_since", "still_since", "trouble"];
+    let keys =
+        ["place", "status", "merchant_id", "customer_id", "moving_since", "still_since", "trouble", "awakeable", "run"];
     keys.iter().all(|key| content[key] == stored[key])
         && (content["version"] == stored["version"] || stored["version"].is_null())
         && Order::deserialize(&stored["doc"]).is_ok_and(|stored| stored == *order)

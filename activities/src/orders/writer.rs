@@ -83,9 +83,17 @@ impl Append {
         &self.order["id"]
     }
 
-    /// The row of its events, called after the order and the last of them: as many as are written together.
+    /// The row of its events, called after the order and the last of them: as many as are written together. It also has what
+    /// reaches the order from then on, which nothing else could tell if the order's row were lost.
     fn row_of_events(&self) -> Value {
-        json!({ "id": [self.order["id"], self.order["version"]], "doc": text(&self.events) })
+        let mut row = json!({ "id": [self.order["id"], self.order["version"]], "doc": text(&self.events) });
+        if self.is_new() {
+            row["run"] = self.order["run"].clone();
+        }
+        if !self.order["awakeable"].is_null() {
+            row["awakeable"] = self.order["awakeable"].clone();
+        }
+        row
     }
 
     /// Where its events are, for the feed: the order, the first number and the last.

@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use tracing::warn;
 use workflows::order::command::{CommandRequest, Passed, Verdict};
 use workflows::order::rules::{self, Admission};
-use workflows::order::{self, Gate, OrderBook};
+use workflows::order::{self, Gate, OrderBook, Reach};
 use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
 use super::feed::{Feed, OfOrder};
 use super::json::{Order, allowed_commands};
-use super::read::{find_at_gate, known, language_or_default};
+use super::read::{find_with_reach, known, known_with_reach, language_or_default};
 use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Maybe;
@@ -34,8 +34,10 @@ pub(crate) struct CommandOrders {
     pub engine: Engine,
 }
 
-/// How long a command waits for its effect to be seen before it is answered all the same.
+/// How long a command waits for its effect to be seen before it is answered all the same, where it is known to come.
 const EFFECT_WAIT: Duration = Duration::from_secs(2);
+/// How long it waits for that to be known.
+const DECIDED_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 15 });
 
 refusals! {
     CommandOrder: InvalidRequest, Forbidden, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
@@ -107,38 +109,96 @@ impl CommandOrders {
         let role = caller.role();
         // Before its effect can be written.
         let mut heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
-        let (mut order, awakeable) = find_at_gate(&*self.orders, caller, id).await?;
+        let (order, Reach { awakeable, run, .. }) = find_with_reach(&*self.orders, caller, id).await?;
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
             Admission::NotAllowed => return Err(not_allowed(&order, role, command)),
             Admission::Allowed => {}
         }
+        let way = awakeable.filter(|_| order.gate.is_some() && order.gate == Gate::of(command));
+        if run.is_some() && Gate::of(command).is_some() {
+            let awakeable = way.ok_or_else(|| unanswered(id, command, &"its gate has no way in"))?;
+            let passed = Passed::By { command, by: caller.actor(), reason };
+            self.engine.pass(&awakeable, &passed).await.map_err(|error| unanswered(id, command, &error))?;
+            return self.decided(caller, command, &mut heard, order).await;
+        }
+        self.have_decided(caller, command, reason, way, &mut heard, order).await
+    }
+
+    /// What became of a command that was brought to an order whose run decides.
+    async fn decided(
+        &self,
+        caller: &Caller,
+        command: Command,
+        heard: &mut OfOrder,
+        mut order: order::Order,
+    ) -> Result<order::Order, Problem> {
+        let admission = |order: &order::Order| rules::admit(order, caller.role(), command);
+        let until = Instant::now() + DECIDED_WITHIN;
+        let passed = loop {
+            order = self.after(heard, until.min(Instant::now() + EFFECT_WAIT), &order, admission).await?;
+            match admission(&order) {
+                Admission::Allowed => {}
+                Admission::CarriedOut if caller.sees(&order) => return Ok(order),
+                // Somebody else has the goods, or something else came first.
+                Admission::CarriedOut | Admission::NotAllowed => break None,
+            }
+            // It may be decided, and take long to become true.
+            let reach;
+            (order, reach) = known_with_reach(&*self.orders, &order.id).await?;
+            match reach.passed.filter(|passed| order.gate == Some(passed.gate)) {
+                Some(passed) => break Some(passed.passed),
+                None if Instant::now() >= until => {
+                    return Err(unanswered(&order.id, command, &"it is not decided who passes the gate"));
+                }
+                None => {}
+            }
+        };
+        match passed {
+            Some(Passed::By { command: first, by, .. })
+                if first == command && (by == caller.actor() || caller.role() != Role::Courier) =>
+            {
+                Ok(order)
+            }
+            // The order is on its way to be cancelled, though that cannot be read yet.
+            Some(_) if command == Command::ConfirmDeposit => Err(self.give_back(&order).await),
+            _ if is_late(&order, command) => Err(self.give_back(&order).await),
+            _ => Err(not_allowed(&order, caller.role(), command)),
+        }
+    }
+
+    /// Has it decided what becomes of a cancel, or of what passes a gate of an order that was placed up to 0.1.0-rc.4, whose way may
+    /// be an awakeable.
+    async fn have_decided(
+        &self,
+        caller: &Caller,
+        command: Command,
+        reason: Option<String>,
+        way: Option<String>,
+        heard: &mut OfOrder,
+        mut order: order::Order,
+    ) -> Result<order::Order, Problem> {
+        let (id, role) = (order.id.clone(), caller.role());
         let mut waits_until = None;
         let admission = |order: &order::Order| rules::admit(order, role, command);
         // Mostly nobody else commands the order at the same moment, and then the effect says it all.
-        if let Some(awakeable) = awakeable.filter(|_| order.gate.is_some() && order.gate == Gate::of(command)) {
+        if let Some(awakeable) = way {
             let passed = Passed::By { command, by: caller.actor(), reason: reason.clone() };
             if self.engine.pass(&awakeable, &passed).await.is_ok() {
                 let until = *waits_until.insert(Instant::now() + EFFECT_WAIT);
-                order = self.after(&mut heard, until, &order, admission).await?;
+                order = self.after(heard, until, &order, admission).await?;
                 if admission(&order) == Admission::CarriedOut && caller.sees(&order) {
                     return Ok(order);
                 }
             }
         }
         let request = CommandRequest { command, by: caller.actor(), reason, follows: true };
-        let verdict = self.engine.command(id, request).await.map_err(|error| {
-            warn!(order_id = %id, ?command, %error, "command not carried to the order");
-            Problem::new(
-                Kind::TryAgainLater,
-                "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
-            )
-        })?;
+        let verdict = self.engine.command(&id, request).await.map_err(|error| unanswered(&id, command, &error))?;
         let until = waits_until.unwrap_or_else(|| Instant::now() + EFFECT_WAIT);
         let order = match verdict {
-            Verdict::Accepted => self.after(&mut heard, until, &order, admission).await?,
-            Verdict::NotAllowed => known(&*self.orders, id).await?,
+            Verdict::Accepted => self.after(heard, until, &order, admission).await?,
+            Verdict::NotAllowed => known(&*self.orders, &id).await?,
         };
         // Somebody else may have asked the same a moment earlier. Of couriers, one has the goods.
         if admission(&order) == Admission::CarriedOut && caller.sees(&order) {
@@ -202,6 +262,15 @@ impl CommandOrders {
             }
         }
     }
+}
+
+/// Nobody knows yet what becomes of a command.
+fn unanswered(id: &OrderId, command: Command, why: &dyn std::fmt::Display) -> Problem {
+    warn!(order_id = %id, ?command, %why, "what becomes of a command is not known");
+    Problem::new(
+        Kind::TryAgainLater,
+        "The order did not answer in time. Asking again after Retry-After is safe: the command takes effect once only.",
+    )
 }
 
 /// Whether the command confirms a deposit that was never confirmed and is expected no more.

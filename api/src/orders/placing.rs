@@ -84,8 +84,14 @@ impl Placing {
         if submitted {
             let placement = self.price(caller, &id, request, &text, until).await?;
             let card = card_token.map(|token| self.vault.seal(&id, &token));
-            let order =
-                order::PlaceOrder { placement, by: Some(caller.actor()), card, card_token: None, followed: true };
+            let order = order::PlaceOrder {
+                placement,
+                by: Some(caller.actor()),
+                card,
+                card_token: None,
+                followed: true,
+                decides: true,
+            };
             match submit(&self.engine, &id, &order, until).await {
                 Ok(()) => {}
                 Err(EngineError::NotTaken(_)) => return Err(Problem::nothing_stands()),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use poem_openapi::param::{Header, Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, Object, OpenApi};
-use workflows::order::{Language, OrderBook, OrderFilter, Stuck};
+use workflows::order::{Language, OrderBook, OrderFilter, Reach, Stuck};
 use workflows::{MerchantId, OrderId};
 
 use super::json::Order;
@@ -158,19 +158,27 @@ pub(crate) async fn find(orders: &dyn OrderBook, caller: &Caller, id: &OrderId) 
     order.filter(|order| caller.sees(order)).ok_or_else(|| no_order(id))
 }
 
-/// The same, with what passes its gate, where that is known.
-pub(crate) async fn find_at_gate(
+/// The same, with how it is reached.
+pub(crate) async fn find_with_reach(
     orders: &dyn OrderBook,
     caller: &Caller,
     id: &OrderId,
-) -> Result<(workflows::Order, Option<String>), Problem> {
-    let order = ask("orders.read", orders.order_at_gate(id)).await?;
+) -> Result<(workflows::Order, Reach), Problem> {
+    let order = ask("orders.read", orders.order_with_reach(id)).await?;
     order.filter(|(order, _)| caller.sees(order)).ok_or_else(|| no_order(id))
 }
 
 /// The order of that id, whosever it is: only for what its reader was let see before.
 pub(crate) async fn known(orders: &dyn OrderBook, id: &OrderId) -> Result<workflows::Order, Problem> {
     ask("orders.read", orders.order(id)).await?.ok_or_else(|| no_order(id))
+}
+
+/// The same, with how it is reached.
+pub(crate) async fn known_with_reach(
+    orders: &dyn OrderBook,
+    id: &OrderId,
+) -> Result<(workflows::Order, Reach), Problem> {
+    ask("orders.read", orders.order_with_reach(id)).await?.ok_or_else(|| no_order(id))
 }
 
 fn no_order(id: &OrderId) -> Problem {

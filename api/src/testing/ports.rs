@@ -15,7 +15,7 @@ use workflows::notification::{
     WebhookPut, WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Filed, Gate, OrderBook, OrderFilter, Positioned, Reach, Recorded, Trouble,
 };
 use workflows::payment::{
     AuditQuery, Audited, CardToken, Charge, Charged, Due, Payment, Payments, SealedCard, StaysSealed, Vault,
@@ -80,9 +80,14 @@ impl OrderBook for State {
         Ok(events.into_iter().filter(|event| event.number > after).take(limit as usize).collect())
     }
 
-    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
-        let awakeable = || self.has_awakeables.load(Ordering::Relaxed).then(|| id.to_string());
-        Ok(self.order(id).await?.map(|order| (order, awakeable())))
+    async fn order_with_reach(&self, id: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError> {
+        let mut reach = locked(&self.reach).clone();
+        reach.awakeable = reach.awakeable.map(|_| id.to_string());
+        Ok(self.order(id).await?.map(|order| (order, reach)))
+    }
+
+    async fn note_reach(&self, _: &OrderId, _: &Reach) -> Result<(), ProviderError> {
+        Err(ProviderError::impossible("the API only reads it"))
     }
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError> {

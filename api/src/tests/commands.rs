@@ -1,18 +1,16 @@
 //! Commands that pass a gate by its awakeable, and what is asked where their effect does not say it all.
 
-use std::sync::atomic::Ordering;
-
 use poem::http::Method;
 use serde_json::json;
-use workflows::order::Fact;
-use workflows::order::command::Verdict;
-use workflows::{OrderId, Step};
+use workflows::order::command::{Passed, PassedGate, Verdict};
+use workflows::order::{Actor, Fact, Gate, Reach};
+use workflows::{Command, OrderId, Role, Step};
 
 use crate::testing::{Answer, World, locked, order, request};
 
-/// A paid order, of which nothing is made yet.
+/// A paid order, of which nothing is made yet, and whose gate promises decide.
 async fn paid(world: &World) -> OrderId {
-    world.state.has_awakeables.store(true, Ordering::Relaxed);
+    locked(&world.state.reach).awakeable = Some(String::new());
     let merchant = json!({"name": "S", "currency": "KRW", "lifecycle": "pizza"});
     assert_eq!(world.put("/v1/merchants/sauce-shop", merchant).await.status, 200);
     world.placed(order()).await
@@ -66,5 +64,63 @@ async fn where_nothing_is_heard_the_verdict_counts() {
     world.set_verdict(Verdict::Accepted);
     let answer = start(&world, &id).await;
     assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("paid")), "{answer:?}");
+    assert_resolved(&world, &id);
+}
+
+/// The same of an order whose run decides, and has decided that so far.
+async fn decides(world: &World, passed: Option<Passed>) -> OrderId {
+    let id = paid(world).await;
+    let passed = passed.map(|passed| PassedGate { gate: Gate::ProductionStart, passed });
+    *locked(&world.state.reach) = Reach { awakeable: Some(String::new()), run: Some("inv_1".to_owned()), passed };
+    id
+}
+
+fn by(subject: &str) -> Passed {
+    let by = Actor { role: Role::Merchant, subject: subject.to_owned() };
+    Passed::By { command: Command::StartProduction, by, reason: None }
+}
+
+#[tokio::test]
+async fn where_the_run_decides_no_verdict_is_asked_for() {
+    let world = World::new().await;
+    // One that would be wrong.
+    world.set_verdict(Verdict::Accepted);
+    let id = decides(&world, None).await;
+    *locked(&world.state.meanwhile) = vec![(Step::KitchenStart, Fact::ProductionStarted)];
+    let answer = start(&world, &id).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("in_production")), "{answer:?}");
+    assert_resolved(&world, &id);
+
+    let id = decides(&world, None).await;
+    *locked(&world.state.meanwhile) =
+        vec![(Step::OrderRequestCancellation, Fact::CancellationRequested { by: None, reason: None })];
+    let refused = start(&world, &id).await;
+    refused.is_problem(409, "command-not-allowed");
+    assert_eq!(refused.body["status"], "cancelling");
+    assert_resolved(&world, &id);
+
+    let id = decides(&world, None).await;
+    start(&world, &id).await.is_problem(503, "try-again-later");
+    assert_resolved(&world, &id);
+}
+
+#[tokio::test]
+async fn where_the_run_has_decided_what_is_not_true_yet_that_is_answered() {
+    let world = World::new().await;
+    // Whichever merchant says it first.
+    for passed in [by("kim"), by("lee")] {
+        let id = decides(&world, Some(passed)).await;
+        let answer = start(&world, &id).await;
+        assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("paid")), "{answer:?}");
+        assert_resolved(&world, &id);
+    }
+    let id = decides(&world, Some(Passed::Shut)).await;
+    start(&world, &id).await.is_problem(409, "command-not-allowed");
+    assert_resolved(&world, &id);
+
+    // What has passed another gate says nothing of this one.
+    let id = decides(&world, None).await;
+    locked(&world.state.reach).passed = Some(PassedGate { gate: Gate::Acceptance, passed: Passed::Deadline });
+    start(&world, &id).await.is_problem(503, "try-again-later");
     assert_resolved(&world, &id);
 }

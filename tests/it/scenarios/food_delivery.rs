@@ -130,6 +130,9 @@ async fn a_cancel_that_comes_after_a_rejection_is_told_so_at_once() {
     jumun.sandbox("payment", "down").await;
     let _ = jumun.command(&id, "reject").await.ok();
     let _ = jumun.command(&id, "cancel").await.problem(409, "command-not-allowed");
+    // What was decided cannot be read of the order yet, and is told all the same.
+    let _ = jumun.command(&id, "accept").await.problem(409, "command-not-allowed");
+    assert_eq!(jumun.command(&id, "reject").await.ok()["status"], "paid");
     jumun.sandbox("payment", "up").await;
     shop.reaches(&id, "rejected").await;
     refunded(&shop, &id).await;

@@ -13,7 +13,7 @@ use workflows::notification::{
     WebhookQuery, WebhookRef, WebhookSaved,
 };
 use workflows::order::{
-    Dashboard, DashboardQuery, Entry, Event, Fact, Filed, OrderBook, OrderFilter, Positioned, Recorded, Trouble,
+    Dashboard, DashboardQuery, Entry, Event, Fact, Filed, OrderBook, OrderFilter, Positioned, Reach, Recorded, Trouble,
 };
 use workflows::payment::{AuditQuery, Audited, Charge, Charged, Due, Payment, Payments};
 use workflows::promotion::{Coupon, CouponRequest, Promotions};
@@ -97,8 +97,12 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.order(id).await
     }
 
-    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
-        self.inner.order_at_gate(id).await
+    async fn order_with_reach(&self, id: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError> {
+        self.inner.order_with_reach(id).await
+    }
+
+    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError> {
+        self.inner.note_reach(id, reach).await
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {

@@ -15,7 +15,7 @@ use tracing::{Instrument, info_span, warn};
 
 use super::news::News;
 use super::telling::Telling;
-use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, rules, steps};
+use super::{Actor, Entry, Event, Fact, Order, Outcome, PlaceOrder, Ports, Reach, rules, steps};
 use crate::durable::{self, Failed};
 use crate::{Capacity, MessageId, OrderId, PaymentState, ProviderError, Step, StepPolicy};
 
@@ -37,8 +37,8 @@ pub struct Heard {
     /// Whether its events are still to be recorded, along with what comes next.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unrecorded: bool,
-    /// Said by the step that places the order: once no cancel is heard any more, the next one's verdict says so. Up to 0.1.0-rc.3
-    /// its slot was closed instead.
+    /// Said by the step that places the order, in 0.1.0-rc.4: once no cancel is heard any more, the next one's verdict says so. Up
+    /// to 0.1.0-rc.3 its slot was closed instead; since then [`PlaceOrder::decides`] says it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves_verdict: bool,
 }
@@ -80,8 +80,8 @@ pub(super) struct Attempt<'a> {
     pub(super) by: Option<Actor>,
     /// The facts of a step of the order itself; others have theirs from the provider's answer.
     pub(super) facts: Vec<Fact>,
-    /// What passes the gate that the order comes to by that, if it comes to one.
-    pub(super) awakeable: String,
+    /// How whoever commands the order reaches it.
+    pub(super) reach: Reach,
     /// Makes known what becomes true, where that may be done along with recording it.
     pub(super) telling: Option<TellAlong<'a>>,
 }
@@ -142,7 +142,7 @@ impl<'a> Attempt<'a> {
         let told = self.tell(&events).await;
         // After telling, which takes its time: a deadline that begins to be waited for now is none the later for it.
         let at = self.ports.orders.now();
-        Ok(Json(Heard { outcome, events, at, told, unrecorded, leaves_verdict: self.step == Step::OrderPlace }))
+        Ok(Json(Heard { outcome, events, at, told, unrecorded, leaves_verdict: false }))
     }
 
     /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
@@ -201,8 +201,8 @@ impl<'a> Attempt<'a> {
     }
 
     fn entry<'e>(&'e self, before: Option<&'e Order>, since: &'e [Event], facts: &'e [Fact]) -> Entry<'e> {
-        let (by, awakeable) = (self.by.as_ref(), Some(&self.awakeable[..]));
-        Entry { order_id: &self.order_id, step: self.step, before, since, by, facts, awakeable }
+        let (by, reach) = (self.by.as_ref(), Some(&self.reach));
+        Entry { order_id: &self.order_id, step: self.step, before, since, by, facts, reach }
     }
 
     /// What has become true already is to be seen soon, however long the step takes.
@@ -211,8 +211,19 @@ impl<'a> Attempt<'a> {
         self.catch_up(caught_up).await;
     }
 
+    /// Also tells those who brought something to the order's gate who has passed it, which they see only when it has become true.
     async fn catch_up(&self, caught_up: &AtomicBool) {
-        if let Err(error) = self.record_since(caught_up).await {
+        let caught = async {
+            self.record_since(caught_up).await?;
+            match &self.reach.passed {
+                Some(passed) => {
+                    let reach = Reach { passed: Some(passed.clone()), ..Reach::default() };
+                    self.ports.orders.note_reach(&self.order_id, &reach).await
+                }
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = caught.await {
             warn!(order_id = %self.order_id, %error, "what has become true is seen late");
         }
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
+use super::command::PassedGate;
 use super::{Actor, Event, Fact, Order, Status};
 use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, ProviderError, Step};
 
@@ -22,8 +23,22 @@ pub struct Entry<'a> {
     /// Who asked for it; nobody where it comes by itself.
     pub by: Option<&'a Actor>,
     pub facts: &'a [Fact],
-    /// What passes the order's gate, if it comes to one by that: an awakeable of its run, which takes a [`super::command::Passed`].
-    pub awakeable: Option<&'a str>,
+    /// How the order is reached after it.
+    pub reach: Option<&'a Reach>,
+}
+
+/// How whoever commands an order reaches it. Written beside the order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// What passes the gate at which it waits: an awakeable of its run, which takes a [`super::command::Passed`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awakeable: Option<String>,
+    /// The invocation that runs it, where that alone decides: see [`super::PlaceOrder::decides`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// What has passed its gate, while that takes long to become true. It says nothing of any other gate than the one it names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<PassedGate>,
 }
 
 impl Entry<'_> {
@@ -108,10 +123,11 @@ pub trait OrderBook: Send + Sync {
 
     async fn order(&self, id: &OrderId) -> Result<Option<Order>, ProviderError>;
 
-    /// The same, with what passes its gate: see [`Entry::awakeable`]. `None` where that is not known.
-    async fn order_at_gate(&self, id: &OrderId) -> Result<Option<(Order, Option<String>)>, ProviderError> {
-        Ok(self.order(id).await?.map(|order| (order, None)))
-    }
+    /// The same, with how it is reached.
+    async fn order_with_reach(&self, id: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError>;
+
+    /// Writes beside an order what is known of how it is reached; the rest stays. Nothing where the order was never placed.
+    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError>;
 
     /// Orders that match, newest first.
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;

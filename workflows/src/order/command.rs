@@ -1,6 +1,8 @@
-//! How commands reach a running order: by promises, which are resolved once, so that exactly one of those who compete
-//! for one wins. Each side resolves, and then reads what came of it. Most commands are brought to the run by an awakeable, and the
-//! run resolves the gate's promise for them; the handler `command` tells who was first, wherever that is in question.
+//! How commands reach a running order. What passes a gate is brought to its run by an awakeable; the run decides, in the order of
+//! its journal, so that exactly one of those who compete wins, and whoever commands reads what became of it. A cancel is a promise
+//! of its own, which is resolved once, and interrupts the run, which answers by another one.
+//!
+//! Of orders that were placed up to 0.1.0-rc.4 each gate is a promise, too: each side resolves it, and then reads what came of that.
 
 use std::time::Duration;
 
@@ -8,7 +10,8 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Command, Gate, Role};
+use super::{Actor, Command, Gate, OrderBook, Role};
+use crate::{OrderId, Step, durable};
 
 /// A command, with who asks it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +33,7 @@ pub enum Verdict {
     NotAllowed,
 }
 
-/// What passed a gate. The promise is resolved once, so exactly one of them does.
+/// What passed a gate: exactly one of them does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Passed {
@@ -43,6 +46,13 @@ pub enum Passed {
     Deadline,
     /// A cancel came first: nobody passes.
     Shut,
+}
+
+/// What has passed a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedGate {
+    pub gate: Gate,
+    pub passed: Passed,
 }
 
 /// What the n-th cancel promise holds. A cancel can be refused and a later one allowed, so they are numbered: the n-th
@@ -72,10 +82,12 @@ pub enum CancelVerdict {
 
 /// How long a command waits for its effect before it is answered all the same.
 const EFFECT_WAIT: Duration = Duration::from_secs(2);
+/// How long a cancel waits for its verdict before it looks whether the order has ended meanwhile; twice as long each time.
+const LOOK_AFTER: Duration = Duration::from_millis(250);
 /// How long a cancel waits for its verdict. The request stands all the same; asking again asks for the same verdict.
 const VERDICT_WAIT: Duration = Duration::from_secs(12);
 
-/// Tries to pass the gate. The caller has seen that it is open; whether this command is the first is decided here.
+/// Tries to pass the gate of an order that was placed up to 0.1.0-rc.4. The caller has seen that it is open; whether this command is the first is decided here.
 pub(super) async fn pass_gate(
     ctx: &SharedWorkflowContext<'_>,
     gate: Gate,
@@ -101,8 +113,18 @@ pub(super) async fn pass_gate(
 }
 
 /// Asks the workflow to cancel, and returns its verdict.
-pub(super) async fn ask_cancel(ctx: &SharedWorkflowContext<'_>, request: CommandRequest) -> HandlerResult<Verdict> {
-    let run = ctx.get::<String>(RUN).await?.ok_or_else(|| TerminalError::new("there is no such order"))?;
+pub(super) async fn ask_cancel(
+    ctx: &SharedWorkflowContext<'_>,
+    orders: &dyn OrderBook,
+    request: CommandRequest,
+) -> HandlerResult<Verdict> {
+    let noted = ctx.get::<String>(RUN).await?;
+    let decides = noted.is_none();
+    let run = match noted {
+        Some(run) => Some(run),
+        None => look(ctx, orders).await?.run,
+    };
+    let run = run.ok_or_else(|| TerminalError::new("there is no such order"))?;
     let mut number = ctx.get::<u32>(CANCELS).await?.unwrap_or(0);
     let mine = CancelSlot::Asked { by: request.by, reason: request.reason, from: ctx.invocation_id().to_owned() };
     loop {
@@ -116,9 +138,20 @@ pub(super) async fn ask_cancel(ctx: &SharedWorkflowContext<'_>, request: Command
             ctx.invocation_handle(run.clone()).cancel();
         }
         let name = cancel_verdict(number);
-        let verdict = restate_sdk::select! {
-            verdict = ctx.promise::<Json<CancelVerdict>>(&name) => verdict?.0,
-            _ = ctx.sleep(VERDICT_WAIT) => return Err(TerminalError::new("no verdict yet").into())
+        let (mut waited, mut patience) = (Duration::ZERO, if decides { LOOK_AFTER } else { VERDICT_WAIT });
+        let verdict = loop {
+            restate_sdk::select! {
+                verdict = ctx.promise::<Json<CancelVerdict>>(&name) => break verdict?.0,
+                _ = ctx.sleep(patience) => {}
+            }
+            waited += patience;
+            if decides && let Some(verdict) = look(ctx, orders).await?.ended {
+                return Ok(verdict);
+            }
+            if waited >= VERDICT_WAIT {
+                return Err(TerminalError::new("no verdict yet").into());
+            }
+            patience *= 2;
         };
         match verdict {
             CancelVerdict::Accepted => return Ok(Verdict::Accepted),
@@ -127,6 +160,33 @@ pub(super) async fn ask_cancel(ctx: &SharedWorkflowContext<'_>, request: Command
             CancelVerdict::NotAllowed => number += 1,
         }
     }
+}
+
+/// What a cancel has to know of an order that decides by itself.
+#[derive(Serialize, Deserialize)]
+struct Looked {
+    /// The invocation that runs it.
+    run: Option<String>,
+    /// Where it is at its end, and hears nobody: what a cancel is answered.
+    ended: Option<Verdict>,
+}
+
+/// Looks into the book of orders.
+async fn look(ctx: &SharedWorkflowContext<'_>, orders: &dyn OrderBook) -> HandlerResult<Looked> {
+    let id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
+    let policy = Step::OrderPlace.default_policy();
+    let looked = ctx
+        .run(move || async move {
+            let read = tokio::time::timeout(policy.attempt_timeout(), orders.order_with_reach(&id));
+            let (order, reach) = read.await??.ok_or_else(|| TerminalError::new("there is no such order"))?;
+            let carried_out = order.carried_out.contains(&Command::Cancel);
+            let verdict = if carried_out { Verdict::Accepted } else { Verdict::NotAllowed };
+            Ok(Json(Looked { run: reach.run, ended: order.status.is_final().then_some(verdict) }))
+        })
+        .name("order.look")
+        .retry_policy(durable::retries(&policy))
+        .await?;
+    Ok(looked.0)
 }
 
 /// Fills the slot, unless it is filled, and tells what it holds. Deaf to a cancel of this invocation: a filled slot must
@@ -140,7 +200,7 @@ async fn fill_slot(ctx: &SharedWorkflowContext<'_>, slot: &str, mine: &CancelSlo
     }
 }
 
-/// State of the workflow: the invocation that runs the order, which a cancel interrupts.
+/// State of the workflow of an order that was placed up to 0.1.0-rc.4: the invocation that runs it, which a cancel interrupts.
 pub(super) const RUN: &str = "run";
 /// State of the workflow: how many cancels were refused.
 pub(super) const CANCELS: &str = "cancels";

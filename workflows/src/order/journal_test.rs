@@ -38,7 +38,14 @@ fn placement() -> Placement {
 fn the_input_of_a_workflow() {
     let card = SealedCard { key: "0f1e2d3c".to_owned(), sealed: "bm9uY2UgYW5kIGNpcGhlcnRleHQ=".to_owned() };
     let clear = Some(CardToken("tok_ok".to_owned()));
-    let input = PlaceOrder { placement: placement(), by: None, card: Some(card), card_token: clear, followed: true };
+    let input = PlaceOrder {
+        placement: placement(),
+        by: None,
+        card: Some(card),
+        card_token: clear,
+        followed: true,
+        decides: true,
+    };
     assert_json_snapshot!(input);
     let as_of_old = json!({ "placement": placement(), "card_token": "tok_ok" });
     let read: PlaceOrder = serde_json::from_value(as_of_old).expect("is still understood");
@@ -99,7 +106,7 @@ fn the_result_of_a_step() {
         at: DateTime::UNIX_EPOCH,
         told: None,
         unrecorded: false,
-        leaves_verdict: true
+        leaves_verdict: false
     });
     let outcomes = [
         Outcome::Nothing,

@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use book::{
-    Dashboard, DashboardQuery, Entry, Filed, OrderBook, OrderFilter, Positioned, Recorded, Standing, Stuck, StuckAt,
-    Takings, Tally, Trouble,
+    Dashboard, DashboardQuery, Entry, Filed, OrderBook, OrderFilter, Positioned, Reach, Recorded, Standing, Stuck,
+    StuckAt, Takings, Tally, Trouble,
 };
 pub use event::{Event, Fact, Rejection};
 pub use steps::{Outcome, Ports, due};
@@ -357,6 +357,10 @@ pub struct PlaceOrder {
     /// 0.1.0-rc.1.
     #[serde(default)]
     pub followed: bool,
+    /// The run alone decides who passes the order's gates, in the order in which its awakeables bring that; whoever commands it
+    /// reads what became of it. Otherwise promises decide, as they did up to 0.1.0-rc.4.
+    #[serde(default)]
+    pub decides: bool,
 }
 
 /// Per role, the last status at which it may cancel.

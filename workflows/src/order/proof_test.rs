@@ -8,7 +8,8 @@ use chrono::DateTime;
 use tokio::sync::broadcast;
 
 use super::super::{
-    Customer, Dashboard, DashboardQuery, Entry, Event, Line, OrderFilter, Placement, Positioned, Recorded, Trouble,
+    Customer, Dashboard, DashboardQuery, Entry, Event, Line, OrderFilter, Placement, Positioned, Reach, Recorded,
+    Trouble,
 };
 use super::*;
 use crate::payment::{Charge, Charged, Due, Payment, Posting};
@@ -326,6 +327,14 @@ impl OrderBook for InMemory {
 
     async fn order_ids(&self, _: &OrderFilter) -> Result<Vec<OrderId>, ProviderError> {
         unimplemented!("a proof trusts no order to be found")
+    }
+
+    async fn order_with_reach(&self, _: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError> {
+        unimplemented!("a proof trusts no order to be readable")
+    }
+
+    async fn note_reach(&self, _: &OrderId, _: &Reach) -> Result<(), ProviderError> {
+        unimplemented!("a proof only reads")
     }
 
     async fn note_failure(&self, _: &OrderId, _: Step, _: &str) -> Result<(), ProviderError> {

@@ -1,8 +1,11 @@
 //! The durable life of an order. `Run::live` is the story; everything else says what happens when the story is cut
 //! short. Every step is one awaited durable entry, and its undo is registered before it is tried.
 
+mod promises;
+
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use restate_sdk::context::DurableFuture;
@@ -12,14 +15,14 @@ use tracing::{Instrument, info, warn};
 
 use super::attempt::{Attempt, Known, TellAlong, Unheard};
 use super::command::{
-    CANCELS, CancelSlot, CancelVerdict, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict,
-    carried_out, pass_gate,
+    CANCELS, CancelSlot, CancelVerdict, CommandRequest, Passed, PassedGate, RUN, Verdict, ask_cancel, cancel_slot,
+    cancel_verdict, carried_out, pass_gate,
 };
 use super::late::LateDepositClient;
 use super::news::News;
 use super::telling::Telling;
 use super::{
-    Actor, Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Rejection, Role, Status, due, rules,
+    Actor, Command, Event, Fact, Gate, Order, Outcome, PlaceOrder, Ports, Reach, Rejection, Role, Status, due, rules,
 };
 use crate::PaymentMethod;
 use crate::lifecycle::{
@@ -69,8 +72,8 @@ impl OrderWorkflow {
         Ok(())
     }
 
-    /// Carries a command to the workflow. The caller has checked that the order takes it now; whether it is first is
-    /// decided here.
+    /// Carries a command to the workflow: a cancel, or what passes a gate of an order that was placed up to 0.1.0-rc.4. The
+    /// caller has checked that the order takes it now; whether it is first is decided here.
     #[handler]
     async fn command(
         &self,
@@ -82,7 +85,7 @@ impl OrderWorkflow {
         let verdict = async {
             match (Gate::of(request.command), request.command) {
                 (Some(gate), _) => pass_gate(&ctx, gate, request).await,
-                (None, Command::Cancel) => ask_cancel(&ctx, request).await,
+                (None, Command::Cancel) => ask_cancel(&ctx, &*self.ports.orders, request).await,
                 (None, _) => Ok(Verdict::NotAllowed),
             }
         };
@@ -94,7 +97,7 @@ impl OrderWorkflow {
     async fn fulfil(&self, ctx: &WorkflowContext<'_>, input: &PlaceOrder) -> HandlerResult<Status> {
         let mut run = Run::place(ctx, self, input).await?;
         match run.live().await {
-            Ok(()) => run.hear_no_more_cancels().await,
+            Ok(()) => run.has_ended().await,
             Err(Stop::Cancelled(cancel)) => run.cancel(cancel).await,
             // What is refused to an order that stands cannot be a reason to have refused the order.
             Err(Stop::Refused(rejection)) if run.order.decided && rejection.is_of_placement() => {
@@ -111,6 +114,17 @@ impl OrderWorkflow {
         debug_assert!(run.unrecorded.is_none(), "nothing comes that it would be recorded along with");
         Ok(run.order.status)
     }
+}
+
+/// What is written beside the order, for those who command it.
+fn reach(
+    ctx: &WorkflowContext<'_>,
+    input: &PlaceOrder,
+    awakeable: &Awakeable<'_>,
+    passed: Option<PassedGate>,
+) -> Reach {
+    let run = input.decides.then(|| ctx.invocation_id().to_owned());
+    Reach { awakeable: Some(awakeable.id.clone()), run, passed }
 }
 
 /// Why the story was cut short.
@@ -138,7 +152,7 @@ impl Cancellation {
 }
 
 /// What passes the order's next gate for whoever knows its id, which is written beside the order while it waits there: a record
-/// in the engine's log instead of an invocation of `command`. What it brings is put to the gate's promise, which decides.
+/// in the engine's log instead of an invocation of `command`.
 struct Awakeable<'a> {
     id: String,
     brings: Pin<Box<dyn DurableFuture<Output = Result<Json<Passed>, TerminalError>> + Send + 'a>>,
@@ -149,17 +163,6 @@ impl<'a> Awakeable<'a> {
         let (id, brings) = ctx.awakeable();
         Self { id, brings: Box::pin(brings) }
     }
-}
-
-/// Whether cancels are heard, and how the late ones are answered once they are not.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Hearing {
-    /// They are; then the next one's slot is closed: see [`super::attempt::Heard::leaves_verdict`].
-    ClosesSlot,
-    /// They are; then the next one's verdict says so.
-    LeavesVerdict,
-    /// They are not, and the verdict has said so.
-    Deaf,
 }
 
 struct Run<'a> {
@@ -181,7 +184,12 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
-    hearing: Hearing,
+    /// Whether the next cancel's verdict says that cancels are heard no more; otherwise its slot is closed.
+    leaves_verdict: bool,
+    /// Whether cancels are heard no more, and a verdict says so.
+    deaf: bool,
+    /// What has passed the order's gate, until that is recorded.
+    passed: Option<PassedGate>,
     /// Of the gate at which the order waits, or of the one after this.
     awakeable: Awakeable<'a>,
     /// Whether the merchant has confirmed a deposit.
@@ -309,7 +317,9 @@ impl<'a> Run<'a> {
     ) -> HandlerResult<Self> {
         let OrderWorkflow { ports, capacity, telling } = workflow;
         let order_id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
-        ctx.set(RUN, ctx.invocation_id().to_owned());
+        if !input.decides {
+            ctx.set(RUN, ctx.invocation_id().to_owned());
+        }
         let awakeable = Awakeable::of(ctx);
         let mut interrupted = false;
         let facts = vec![Fact::OrderPlaced(Box::new(input.placement.clone()))];
@@ -323,7 +333,7 @@ impl<'a> Run<'a> {
                 step: Step::OrderPlace,
                 by: input.by.clone(),
                 facts: facts.clone(),
-                awakeable: awakeable.id.clone(),
+                reach: reach(ctx, input, &awakeable, None),
                 telling: Some(TellAlong { telling, known: None }),
             };
             match attempt.run(ctx).await {
@@ -351,7 +361,9 @@ impl<'a> Run<'a> {
             by: None,
             cancels: 0,
             interrupted,
-            hearing: if heard.leaves_verdict { Hearing::LeavesVerdict } else { Hearing::ClosesSlot },
+            leaves_verdict: input.decides || heard.leaves_verdict,
+            deaf: false,
+            passed: None,
             awakeable,
             deposit_arrived: false,
             news,
@@ -390,70 +402,81 @@ impl<'a> Run<'a> {
 
     /// Waits until somebody passes the gate, or its time is over.
     async fn pass(&mut self, gate: Gate) -> Result<Passed, Stop> {
-        let ctx = self.ctx;
         debug_assert!(self.unrecorded.is_none(), "nobody comes to a gate that is not recorded");
         loop {
             self.hear().await?;
             self.make_known();
-            let mut promise = Box::pin(ctx.promise::<Json<Passed>>(gate.as_str()));
-            let passed = match self.order.deadline {
-                None => restate_sdk::select! {
-                    passed = &mut promise => passed,
-                    brought = &mut self.awakeable.brings => match self.put(gate, brought, promise).await {
-                        Some(passed) => passed,
-                        None => continue,
-                    },
-                    on_cancel => Err(TerminalError::new("interrupted"))
-                },
-                Some(deadline) => {
-                    let left = (deadline - self.now).to_std().unwrap_or_default();
-                    restate_sdk::select! {
-                        passed = &mut promise => passed,
-                        _ = ctx.sleep(left) => {
-                            // The deadline competes like everybody else: it resolves, and then reads who was first.
-                            ctx.resolve_promise(gate.as_str(), Json(Passed::Deadline));
-                            ctx.promise::<Json<Passed>>(gate.as_str()).await
-                        },
-                        brought = &mut self.awakeable.brings => match self.put(gate, brought, promise).await {
-                            Some(passed) => passed,
-                            None => continue,
-                        },
-                        on_cancel => Err(TerminalError::new("interrupted"))
-                    }
+            let passed = if self.input.decides { self.brought().await } else { self.promised(gate).await };
+            if let Some(passed) = passed {
+                self.see_passed(gate, &passed);
+                return Ok(passed);
+            }
+        }
+    }
+
+    /// What the awakeable brings, or that the time is over, whichever comes first; `None` where it is neither.
+    async fn brought(&mut self) -> Option<Passed> {
+        let ctx = self.ctx;
+        let brought = match self.order.deadline {
+            None => restate_sdk::select! {
+                brought = &mut self.awakeable.brings => Some(brought),
+                on_cancel => None
+            },
+            Some(deadline) => {
+                let left = self.left_until(deadline);
+                restate_sdk::select! {
+                    brought = &mut self.awakeable.brings => Some(brought),
+                    _ = ctx.sleep(left) => Some(Ok(Json(Passed::Deadline))),
+                    on_cancel => None
                 }
-            };
-            match passed {
-                Ok(Json(passed)) => {
-                    self.see_passed(gate, &passed);
-                    return Ok(passed);
-                }
+            }
+        };
+        match brought {
+            Some(Ok(Json(passed))) => Some(passed),
+            // Nobody of ours rejects it.
+            Some(Err(error)) => {
+                warn!(order_id = %self.order.id, %error, "what passes a gate was rejected");
+                self.awakeable = Awakeable::of(ctx);
+                self.write_awakeable().await;
+                None
+            }
+            None => {
+                self.interrupted = true;
+                None
+            }
+        }
+    }
+
+    fn left_until(&self, deadline: DateTime<Utc>) -> Duration {
+        (deadline - self.now).to_std().unwrap_or_default()
+    }
+
+    /// Tells who comes to the gate of another awakeable than the one that is written beside the order.
+    async fn write_awakeable(&mut self) {
+        let policy = Step::OrderPlace.default_policy();
+        let orders = &self.ports.orders;
+        loop {
+            let id = self.order.id.clone();
+            let reach = Reach { awakeable: Some(self.awakeable.id.clone()), ..Reach::default() };
+            let written = self
+                .ctx
+                .run(move || async move {
+                    tokio::time::timeout(policy.attempt_timeout(), orders.note_reach(&id, &reach)).await??;
+                    Ok(())
+                })
+                .name("order.reach")
+                .retry_policy(durable::retries(&policy))
+                .await;
+            match written {
+                Ok(()) => return,
                 Err(_) => self.interrupted = true,
             }
         }
     }
 
-    /// Puts what the awakeable brought to the gate's promise, and reads who was first there; `None` where it brought nothing.
-    async fn put(
-        &mut self,
-        gate: Gate,
-        brought: Result<Json<Passed>, TerminalError>,
-        promise: impl Future<Output = Result<Json<Passed>, TerminalError>>,
-    ) -> Option<Result<Json<Passed>, TerminalError>> {
-        // It brings no more.
-        self.awakeable = Awakeable::of(self.ctx);
-        match brought {
-            Ok(Json(passed)) => self.ctx.resolve_promise(gate.as_str(), Json(passed)),
-            // Nobody of ours rejects it. Whoever comes after that calls `command`.
-            Err(error) => {
-                warn!(order_id = %self.order.id, %error, "what passes a gate was rejected");
-                return None;
-            }
-        }
-        Some(promise.await)
-    }
-
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
         self.awakeable = Awakeable::of(self.ctx);
+        self.passed = Some(PassedGate { gate, passed: passed.clone() });
         self.deposit_arrived |= matches!(passed, Passed::By { command: Command::ConfirmDeposit, .. });
         self.by = match passed {
             Passed::By { by, .. } => Some(by.clone()),
@@ -472,7 +495,7 @@ impl<'a> Run<'a> {
         while std::mem::take(&mut self.interrupted) {
             // The interrupted step may have taken effect without being heard: look before judging.
             self.review(self.order.version).await;
-            if self.hearing == Hearing::Deaf {
+            if self.deaf {
                 continue;
             }
             let asked = self.asked_cancel().await;
@@ -503,16 +526,13 @@ impl<'a> Run<'a> {
     /// as soon as people can see it, which may be before the story has come to it.
     async fn shut_gate(&mut self) -> bool {
         let Some(gate) = self.order.gate else { return true };
-        self.ctx.resolve_promise(gate.as_str(), Json(Passed::Shut));
-        loop {
-            match self.ctx.promise::<Json<Passed>>(gate.as_str()).await {
-                Ok(Json(passed)) => {
-                    self.see_passed(gate, &passed);
-                    return passed == Passed::Shut;
-                }
-                Err(_) => self.interrupted = true,
-            }
+        if !self.input.decides {
+            return self.shut_promised(gate).await;
         }
+        if self.passed.is_none() {
+            self.see_passed(gate, &Passed::Shut);
+        }
+        self.passed.as_ref().is_some_and(|passed| passed.passed == Passed::Shut)
     }
 
     /// The request in the next slot, if there is one.
@@ -540,23 +560,17 @@ impl<'a> Run<'a> {
 
     /// From here on a late cancel is answered by a promise alone.
     async fn hear_no_more_cancels(&mut self) {
-        match self.hearing {
-            Hearing::Deaf => return,
-            Hearing::LeavesVerdict => {
-                self.hearing = Hearing::Deaf;
-                self.answer_cancel(CancelVerdict::NoMore);
-                return;
-            }
-            Hearing::ClosesSlot => {}
+        if !self.leaves_verdict {
+            self.close_slot().await;
+        } else if !std::mem::replace(&mut self.deaf, true) {
+            self.answer_cancel(CancelVerdict::NoMore);
         }
-        loop {
-            let slot = cancel_slot(self.cancels);
-            self.ctx.resolve_promise(&slot, Json(CancelSlot::Closed));
-            match self.ctx.promise::<Json<CancelSlot>>(&slot).await {
-                Ok(Json(CancelSlot::Closed)) => return,
-                Ok(Json(CancelSlot::Asked { .. })) => self.answer_cancel(CancelVerdict::NotAllowed),
-                Err(_) => {}
-            }
+    }
+
+    /// The order has come to its end. A late cancel finds that out by itself.
+    async fn has_ended(&mut self) {
+        if !self.input.decides {
+            self.hear_no_more_cancels().await;
         }
     }
 
@@ -579,7 +593,7 @@ impl<'a> Run<'a> {
         self.by = by;
         self.certainly(why, vec![fact]).await;
         self.by = None;
-        if self.hearing != Hearing::Deaf {
+        if !self.deaf {
             self.answer_cancel(CancelVerdict::Accepted);
         }
         self.decide_placement();
@@ -607,7 +621,7 @@ impl<'a> Run<'a> {
         self.unwind(&tried).await;
         self.certainly(Step::OrderReject, vec![Fact::OrderRejected { rejection }]).await;
         self.decide_placement();
-        self.hear_no_more_cancels().await;
+        self.has_ended().await;
     }
 
     /// A step never got an answer. Before the order stands it is rejected, and the step that gave up is undone last
@@ -690,7 +704,7 @@ impl<'a> Run<'a> {
             step,
             by: self.by.clone(),
             facts,
-            awakeable: self.awakeable.id.clone(),
+            reach: reach(self.ctx, self.input, &self.awakeable, self.passed.clone()),
             telling: (!self.queues)
                 .then(|| TellAlong { telling: self.telling, known: Some((self.order.clone(), self.news.clone())) }),
         };
@@ -743,6 +757,7 @@ impl<'a> Run<'a> {
         if let Some(gate) = gate.filter(|gate| self.order.gate != Some(*gate)) {
             self.ahead = None;
             self.by = None;
+            self.passed = None;
             if !self.input.followed {
                 self.ctx.resolve_promise(&carried_out(gate), true);
             }
