@@ -7,6 +7,7 @@ use chrono::{DurationRound, TimeDelta};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
+use workflows::order::command::{Passed, PassedGate};
 use workflows::order::{Customer, Fact, Gate, Line, Placement, Standing, Stuck, StuckAt, Takings, Tally};
 use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status};
 
@@ -53,6 +54,59 @@ pub(super) async fn place(book: &Orders, n: u128, merchant: &str) -> Order {
 pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[Fact]) -> Vec<Event> {
     let entry = Entry { order_id: &before.id, step, before: Some(before), by: None, facts, reach: None, since: &[] };
     book.record(entry).await.expect("records").events
+}
+
+/// An order that waits for its courier, and is reached by `way` and `run`.
+pub(super) async fn at_its_gate(book: &Orders, n: u128) -> Order {
+    let id = OrderId::from_bits(n);
+    let reach = Reach { awakeable: Some("way".to_owned()), run: Some("run".to_owned()), passed: None };
+    let placed = [Fact::OrderPlaced(Box::new(placement("a")))];
+    let heard = book.record(Entry { reach: Some(&reach), ..placing(&id, &placed) }).await.expect("records").events;
+    let order = Order::from_events(&heard).expect("placed");
+    let facts = [
+        Fact::PaymentApproved { payment_id: id.payment() },
+        Fact::OrderPaid,
+        Fact::DeliveryRequested { delivery_id: id.delivery() },
+        Fact::DeliveryStarted,
+    ];
+    let entry = Entry { before: Some(&order), step: Step::DeliveryStart, reach: Some(&reach), ..placing(&id, &facts) };
+    let order = order.clone().after_all(&book.record(entry).await.expect("records").events);
+    assert_eq!(order.gate, Some(Gate::Handover));
+    order
+}
+
+pub(super) async fn reach(book: &Orders, id: &OrderId) -> Reach {
+    book.order_with_reach(id).await.expect("reads").expect("is there").1
+}
+
+#[tokio::test]
+async fn who_has_passed_a_gate_is_known_until_that_is_recorded() {
+    let book = book().await;
+    let order = at_its_gate(&book, 1).await;
+    let mut known = reach(&book, &order.id).await;
+    assert_eq!((known.awakeable.as_deref(), known.run.as_deref()), (Some("way"), Some("run")));
+    for passed in [Passed::Deadline, Passed::Shut] {
+        known.passed = Some(PassedGate { gate: Gate::Handover, passed });
+        let noted = Reach { passed: known.passed.clone(), ..Reach::default() };
+        book.note_reach(&order.id, &noted).await.expect("notes");
+        assert_eq!(reach(&book, &order.id).await, known);
+    }
+    let another = Reach { awakeable: Some("another".to_owned()), ..Reach::default() };
+    book.note_reach(&order.id, &another).await.expect("notes");
+    known.awakeable = another.awakeable;
+    assert_eq!(reach(&book, &order.id).await, known);
+    assert_eq!(book.order(&order.id).await.expect("reads"), Some(order.clone()));
+
+    let run = Reach { run: known.run, ..Reach::default() };
+    let facts = [Fact::DeliveryCompleted];
+    let step = Step::DeliveryComplete;
+    let entry = Entry { before: Some(&order), step, reach: Some(&run), ..placing(&order.id, &facts) };
+    book.record(entry).await.expect("records");
+    assert_eq!(reach(&book, &order.id).await, run);
+
+    let nobody = OrderId::from_bits(2);
+    book.note_reach(&nobody, &run).await.expect("nothing");
+    assert_eq!(book.order_with_reach(&nobody).await.expect("reads"), None);
 }
 
 #[tokio::test]

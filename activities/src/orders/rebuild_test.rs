@@ -4,7 +4,7 @@ use workflows::{OrderId, Role, Step};
 
 use super::super::Orders;
 use super::super::tally::without_zeros;
-use super::super::tests::{place, record};
+use super::super::tests::{at_its_gate, place, reach, record};
 use super::*;
 
 /// A store with orders of two shops at several statuses, one of them in trouble.
@@ -118,6 +118,28 @@ async fn trouble_stays_as_long_as_it_is_of_the_order_as_it_is() {
     .await;
     assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").different, 1);
     assert_eq!(book.trouble(&four).await.expect("reads"), None);
+}
+
+#[tokio::test]
+async fn an_order_is_reached_as_it_was() {
+    let store = Store::open("mem://").await.expect("opens");
+    let book = Orders::open(store.database("orders").await.expect("opens")).await.expect("defines");
+    let id = at_its_gate(&book, 4).await.id;
+    let known = reach(&book, &id).await;
+    damage(&store, "DELETE type::record('orders', $four)").await;
+    assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").missing, 1);
+    assert_eq!(reach(&book, &id).await, known);
+    damage(&store, "UPDATE type::record('orders', $four) SET awakeable = NONE, run = NONE").await;
+    assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").different, 1);
+    assert_eq!(reach(&book, &id).await, known);
+
+    // What its run has told since is known better than by its events.
+    let another = Reach { awakeable: Some("another".to_owned()), ..Reach::default() };
+    book.note_reach(&id, &another).await.expect("notes");
+    assert!(rebuild(&store, Difference::Replace).await.expect("compares").is_same());
+    damage(&store, "UPDATE type::record('orders', $four) SET status = 'closed'").await;
+    assert_eq!(rebuild(&store, Difference::Replace).await.expect("rebuilds").different, 1);
+    assert_eq!(reach(&book, &id).await, Reach { awakeable: another.awakeable, ..known });
 }
 
 #[tokio::test]
