@@ -1,12 +1,12 @@
 //! The engine's client: a thin layer over the ingress, and what its admin API says of an order's workflow. Every call has
 //! a time limit, and none carries a header of the caller's, because the engine stores headers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem::http::uri::InvalidUri;
 use poem::http::{HeaderName, StatusCode, Uri};
 use restate_sdk::ingress::{Client, ClientBuildError, ClientError, Request, ReqwestClient};
@@ -14,10 +14,10 @@ use restate_sdk::serde::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use workflows::notification::workflow::MessageQueueIngressClient;
-use workflows::order::PlaceOrder;
 use workflows::order::command::{CommandRequest, Passed, Verdict};
 use workflows::order::late::LateDepositIngressClient;
 use workflows::order::workflow::OrderWorkflowIngressClient;
+use workflows::order::{Gate, PlaceOrder};
 use workflows::payment::Due;
 use workflows::{MessageId, OrderId};
 
@@ -171,6 +171,24 @@ impl Engine {
         Ok(())
     }
 
+    /// What was brought to that gate of an order first, for its run, which may not have come to hear it. `None` where nothing was, or
+    /// where something else may have come before it: a cancel, or the `deadline`.
+    pub(crate) async fn first_brought(
+        &self,
+        run: &str,
+        gate: Gate,
+        deadline: Option<DateTime<Utc>>,
+    ) -> Result<Option<Passed>, EngineError> {
+        // The engine's own ids are of letters, digits and one underscore.
+        let run: String = run.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let query = format!(
+            "SELECT entry_json, appended_at FROM sys_journal WHERE id = '{run}' AND entry_type = 'Notification: Signal' \
+             ORDER BY \"index\""
+        );
+        let (rows, _) = self.query(&query).await?;
+        Ok(first(rows.iter().map(Signal::read), gate, deadline))
+    }
+
     /// Carries a command to the order's workflow, and its verdict back.
     pub(crate) async fn command(&self, order_id: &OrderId, request: CommandRequest) -> Result<Verdict, EngineError> {
         let call = |node: Ingress| {
@@ -278,6 +296,93 @@ impl Engine {
         self.ingress.ask(SUBMIT_TIMEOUT, give_back).await?;
         Ok(())
     }
+}
+
+/// What was sent to a run, as its journal has it.
+#[derive(Debug)]
+enum Signal {
+    Cancel,
+    Passed { passed: Passed, at: DateTime<Utc> },
+    Other,
+}
+
+/// By how much the clocks of engine and worker may differ.
+const SKEW: TimeDelta = TimeDelta::seconds(1);
+
+impl Signal {
+    /// Reads a row of `sys_journal`.
+    fn read(row: &Value) -> Self {
+        #[derive(Deserialize)]
+        struct Entry {
+            #[serde(rename = "Notification")]
+            notification: Notification,
+        }
+        #[derive(Deserialize)]
+        struct Notification {
+            #[serde(rename = "Signal")]
+            signal: Sent,
+        }
+        #[derive(Deserialize)]
+        struct Sent {
+            id: Id,
+            result: Outcome,
+        }
+        #[derive(Deserialize)]
+        struct Id {
+            #[serde(rename = "Index")]
+            index: u32,
+        }
+        #[derive(Deserialize)]
+        enum Outcome {
+            Success(Vec<u8>),
+            #[serde(other)]
+            Other,
+        }
+        /// The engine's own.
+        const CANCEL: u32 = 1;
+
+        let read = || {
+            let entry: Entry = serde_json::from_str(row["entry_json"].as_str()?).ok()?;
+            let Sent { id, result } = entry.notification.signal;
+            match result {
+                _ if id.index == CANCEL => Some(Self::Cancel),
+                Outcome::Success(body) => {
+                    let at = row["appended_at"].as_str()?.parse().ok()?;
+                    Some(Self::Passed { passed: serde_json::from_slice(&body).ok()?, at })
+                }
+                Outcome::Other => None,
+            }
+        };
+        read().unwrap_or(Self::Other)
+    }
+}
+
+/// What comes first at the gate, by what was sent to the run, in the order of its journal; `None` where that is not certain.
+fn first(signals: impl IntoIterator<Item = Signal>, gate: Gate, deadline: Option<DateTime<Utc>>) -> Option<Passed> {
+    let (mut passed_before, mut is_cancelled) = (BTreeSet::new(), false);
+    for signal in signals {
+        match signal {
+            Signal::Cancel => is_cancelled = true,
+            Signal::Passed { passed, at } => {
+                let Passed::By { command, .. } = passed else { continue };
+                let passes = Gate::of(command)?;
+                if passes == gate {
+                    return match deadline {
+                        _ if is_cancelled => None,
+                        Some(deadline) if at > deadline + SKEW => Some(Passed::Deadline),
+                        Some(deadline) if at > deadline - SKEW => None,
+                        _ => Some(passed),
+                    };
+                }
+                // Cancels that came before have been heard where the run has come on to another gate.
+                if passed_before.insert(passes) {
+                    is_cancelled = false;
+                }
+            }
+            Signal::Other => {}
+        }
+    }
+    None
 }
 
 impl Ingress {
@@ -431,6 +536,57 @@ mod tests {
         fn asked(&self) -> Vec<usize> {
             std::mem::take(&mut self.asked.lock().expect("no panic"))
         }
+    }
+
+    const AT: &str = "2026-11-24T01:38:39.404Z";
+
+    fn brought(command: &str, subject: &str) -> Value {
+        let body = format!(
+            r#"{{"by":{{"command":"{command}","by":{{"role":"merchant","subject":"{subject}"}},"reason":null}}}}"#
+        );
+        let entry = json!({ "Notification": { "Signal": { "id": { "Index": 17 }, "result": { "Success": body.as_bytes() } } } });
+        json!({ "entry_json": entry.to_string(), "appended_at": AT })
+    }
+
+    fn signal(id: &Value, result: &Value) -> Value {
+        let entry = json!({ "Notification": { "Signal": { "id": id, "result": result } } });
+        json!({ "entry_json": entry.to_string(), "appended_at": AT })
+    }
+
+    #[test]
+    fn who_comes_first_to_a_gate_is_read_from_the_journal_where_it_is_certain() {
+        let cancel = signal(&json!({ "Index": 1 }), &json!("Void"));
+        let accept = |by: &str| brought("accept", by);
+        let others = [
+            signal(&json!({ "Index": 17 }), &json!({ "Failure": { "code": 500, "message": "no" } })),
+            signal(&json!({ "Name": "else" }), &json!("Void")),
+            signal(&json!({ "Index": 17 }), &json!({ "Success": b"nothing of ours" })),
+            json!({}),
+        ];
+        let at: DateTime<Utc> = AT.parse().expect("a time");
+        let first = |rows: &[Value], deadline: Option<i64>| {
+            let deadline = deadline.map(|after| at + TimeDelta::milliseconds(after));
+            match first(rows.iter().map(Signal::read), Gate::Acceptance, deadline) {
+                Some(Passed::By { command, by, .. }) => format!("{command} by {}", by.subject),
+                Some(Passed::Deadline) => "deadline".to_owned(),
+                Some(Passed::Shut) => "shut".to_owned(),
+                None => "unknown".to_owned(),
+            }
+        };
+        assert_eq!(first(&[], None), "unknown");
+        assert_eq!(first(&others, None), "unknown");
+        let both = [&others[..], &[accept("kim"), brought("reject", "lee"), cancel.clone()]].concat();
+        assert_eq!(first(&both, None), "accept by kim");
+        assert_eq!(first(&[brought("reject", "lee"), accept("kim")], None), "reject by lee");
+        for (deadline, told) in [(10_000, "accept by kim"), (999, "unknown"), (-999, "unknown"), (-1_001, "deadline")] {
+            assert_eq!(first(&[accept("kim")], Some(deadline)), told, "{deadline} ms later");
+        }
+        // A cancel that was not heard yet may be allowed; one that was heard at a gate before was not.
+        assert_eq!(first(&[cancel.clone(), accept("kim")], None), "unknown");
+        let deposit = brought("confirm-deposit", "kim");
+        assert_eq!(first(&[deposit.clone(), cancel.clone(), accept("kim")], None), "unknown");
+        assert_eq!(first(&[cancel.clone(), deposit.clone(), accept("kim")], None), "accept by kim");
+        assert_eq!(first(&[deposit.clone(), cancel, deposit, accept("kim")], None), "unknown");
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use writer::{Append, NotAppended, Writer};
 
 // `place` sorts orders by time. `for_courier` is there for orders that a courier sees: who took it, or nobody yet. `moving_since` is there while an order waits for nobody and is not at its end;
 // `still_since` is when it should have gone on: that, to the second, or else when its step began to fail. `awakeable` is there while
-// the order waits at a gate, `passed` where that is passed and it takes long to become true.
+// the order waits at a gate.
 const TABLES: &str = "
     DEFINE TABLE IF NOT EXISTS events SCHEMALESS;
     DEFINE TABLE IF NOT EXISTS orders SCHEMALESS;
@@ -150,11 +150,7 @@ impl Orders {
         database.define(audit::TABLE).await?;
         database.define(writer::FUNCTIONS).await?;
         Ok(Self {
-            rows: together::rows(
-                database.clone(),
-                "orders",
-                "[doc, { awakeable: awakeable, run: run, passed: passed }]",
-            ),
+            rows: together::rows(database.clone(), "orders", "[doc, { awakeable: awakeable, run: run }]"),
             writer: Writer::start(database.clone()),
             database,
         })
@@ -361,10 +357,11 @@ impl OrderBook for Orders {
         Ok(row.map(|(document, reach)| Ok::<_, StoreError>((read(document)?, reach))).transpose()?)
     }
 
-    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError> {
+    async fn note_awakeable(&self, id: &OrderId, version: u32, awakeable: &str) -> Result<(), ProviderError> {
         let _turn = self.writer.beside().await;
-        let statement = "UPDATE type::record('orders', $id) MERGE $reach RETURN NONE";
-        self.database.run(statement, &json!({ "id": id, "reach": reach })).await?;
+        let statement =
+            "UPDATE type::record('orders', $id) SET awakeable = $awakeable WHERE version = $version RETURN NONE";
+        self.database.run(statement, &json!({ "id": id, "version": version, "awakeable": awakeable })).await?;
         Ok(())
     }
 

@@ -7,7 +7,6 @@ use chrono::{DurationRound, TimeDelta};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
-use workflows::order::command::{Passed, PassedGate};
 use workflows::order::{Customer, Fact, Gate, Line, Placement, Standing, Stuck, StuckAt, Takings, Tally};
 use workflows::{Currency, Lifecycle, Money, PaymentMethod, PaymentState, Status};
 
@@ -59,7 +58,7 @@ pub(super) async fn record(book: &Orders, before: &Order, step: Step, facts: &[F
 /// An order that waits for its courier, and is reached by `way` and `run`.
 pub(super) async fn at_its_gate(book: &Orders, n: u128) -> Order {
     let id = OrderId::from_bits(n);
-    let reach = Reach { awakeable: Some("way".to_owned()), run: Some("run".to_owned()), passed: None };
+    let reach = Reach { awakeable: Some("way".to_owned()), run: Some("run".to_owned()) };
     let placed = [Fact::OrderPlaced(Box::new(placement("a")))];
     let heard = book.record(Entry { reach: Some(&reach), ..placing(&id, &placed) }).await.expect("records").events;
     let order = Order::from_events(&heard).expect("placed");
@@ -80,32 +79,26 @@ pub(super) async fn reach(book: &Orders, id: &OrderId) -> Reach {
 }
 
 #[tokio::test]
-async fn who_has_passed_a_gate_is_known_until_that_is_recorded() {
+async fn an_order_is_reached_by_its_latest_awakeable_as_long_as_it_waits() {
     let book = book().await;
     let order = at_its_gate(&book, 1).await;
-    let mut known = reach(&book, &order.id).await;
-    assert_eq!((known.awakeable.as_deref(), known.run.as_deref()), (Some("way"), Some("run")));
-    for passed in [Passed::Deadline, Passed::Shut] {
-        known.passed = Some(PassedGate { gate: Gate::Handover, passed });
-        let noted = Reach { passed: known.passed.clone(), ..Reach::default() };
-        book.note_reach(&order.id, &noted).await.expect("notes");
-        assert_eq!(reach(&book, &order.id).await, known);
+    let way = |awakeable: Option<&str>| Reach { awakeable: awakeable.map(str::to_owned), run: Some("run".to_owned()) };
+    assert_eq!(reach(&book, &order.id).await, way(Some("way")));
+    for (version, awakeable) in [(order.version, "another"), (order.version - 1, "too late"), (order.version + 1, "no")]
+    {
+        book.note_awakeable(&order.id, version, awakeable).await.expect("notes, or not");
+        assert_eq!(reach(&book, &order.id).await, way(Some("another")));
     }
-    let another = Reach { awakeable: Some("another".to_owned()), ..Reach::default() };
-    book.note_reach(&order.id, &another).await.expect("notes");
-    known.awakeable = another.awakeable;
-    assert_eq!(reach(&book, &order.id).await, known);
     assert_eq!(book.order(&order.id).await.expect("reads"), Some(order.clone()));
 
-    let run = Reach { run: known.run, ..Reach::default() };
     let facts = [Fact::DeliveryCompleted];
-    let step = Step::DeliveryComplete;
-    let entry = Entry { before: Some(&order), step, reach: Some(&run), ..placing(&order.id, &facts) };
+    let (step, next) = (Step::DeliveryComplete, way(Some("the next")));
+    let entry = Entry { before: Some(&order), step, reach: Some(&next), ..placing(&order.id, &facts) };
     book.record(entry).await.expect("records");
-    assert_eq!(reach(&book, &order.id).await, run);
+    assert_eq!(reach(&book, &order.id).await, way(None));
 
     let nobody = OrderId::from_bits(2);
-    book.note_reach(&nobody, &run).await.expect("nothing");
+    book.note_awakeable(&nobody, 1, "way").await.expect("nothing");
     assert_eq!(book.order_with_reach(&nobody).await.expect("reads"), None);
 }
 

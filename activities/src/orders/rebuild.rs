@@ -231,7 +231,7 @@ fn content(order: &Order, reach: &Reach, stored: Option<&Value>) -> Value {
     }
     let is_of_now = |stored: &&Value| stored["doc"]["version"] == json!(order.version);
     let stored = stored.filter(is_of_now);
-    for column in ["awakeable", "run", "passed"] {
+    for column in ["awakeable", "run"] {
         if let Some(stored) = stored.map(|stored| &stored[column]).filter(|stored| !stored.is_null()) {
             content[column] = stored.clone();
         }

@@ -15,7 +15,7 @@ use workflows::{Command, OrderId, PaymentMethod, PaymentState, Role, Status};
 
 use super::feed::{Feed, OfOrder};
 use super::json::{Order, allowed_commands};
-use super::read::{find_with_reach, known, known_with_reach, language_or_default};
+use super::read::{find_with_reach, known, language_or_default};
 use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Maybe;
@@ -117,22 +117,23 @@ impl CommandOrders {
             Admission::Allowed => {}
         }
         let way = awakeable.filter(|_| order.gate.is_some() && order.gate == Gate::of(command));
-        if run.is_some() && Gate::of(command).is_some() {
+        if let (Some(run), Some(gate)) = (run, Gate::of(command)) {
             let awakeable = way.ok_or_else(|| unanswered(id, command, &"its gate has no way in"))?;
             let passed = Passed::By { command, by: caller.actor(), reason };
             self.engine.pass(&awakeable, &passed).await.map_err(|error| unanswered(id, command, &error))?;
-            return self.decided(caller, command, &mut heard, order).await;
+            return self.decided(caller, command, &mut heard, order, (&run, gate)).await;
         }
         self.have_decided(caller, command, reason, way, &mut heard, order).await
     }
 
-    /// What became of a command that was brought to an order whose run decides.
+    /// What became of a command that was brought to a gate of an order whose run decides.
     async fn decided(
         &self,
         caller: &Caller,
         command: Command,
         heard: &mut OfOrder,
         mut order: order::Order,
+        (run, gate): (&str, Gate),
     ) -> Result<order::Order, Problem> {
         let admission = |order: &order::Order| rules::admit(order, caller.role(), command);
         let until = Instant::now() + DECIDED_WITHIN;
@@ -144,15 +145,15 @@ impl CommandOrders {
                 // Somebody else has the goods, or something else came first.
                 Admission::CarriedOut | Admission::NotAllowed => break None,
             }
-            // It may be decided, and take long to become true.
-            let reach;
-            (order, reach) = known_with_reach(&*self.orders, &order.id).await?;
-            match reach.passed.filter(|passed| order.gate == Some(passed.gate)) {
-                Some(passed) => break Some(passed.passed),
-                None if Instant::now() >= until => {
-                    return Err(unanswered(&order.id, command, &"it is not decided who passes the gate"));
+            // What decides it may be there, and take long to become true.
+            match self.engine.first_brought(run, gate, order.deadline).await {
+                Ok(Some(passed)) => break Some(passed),
+                Ok(None) if Instant::now() < until => {}
+                Ok(None) => return Err(unanswered(&order.id, command, &"it is not decided who passes the gate")),
+                Err(error) if Instant::now() < until => {
+                    warn!(order_id = %order.id, %error, "the engine does not say who passes the gate");
                 }
-                None => {}
+                Err(error) => return Err(unanswered(&order.id, command, &error)),
             }
         };
         match passed {

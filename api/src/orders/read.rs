@@ -173,14 +173,6 @@ pub(crate) async fn known(orders: &dyn OrderBook, id: &OrderId) -> Result<workfl
     ask("orders.read", orders.order(id)).await?.ok_or_else(|| no_order(id))
 }
 
-/// The same, with how it is reached.
-pub(crate) async fn known_with_reach(
-    orders: &dyn OrderBook,
-    id: &OrderId,
-) -> Result<(workflows::Order, Reach), Problem> {
-    ask("orders.read", orders.order_with_reach(id)).await?.ok_or_else(|| no_order(id))
-}
-
 fn no_order(id: &OrderId) -> Problem {
     Problem::not_found(format_args!("order {id}"))
 }

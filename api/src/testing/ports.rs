@@ -86,7 +86,7 @@ impl OrderBook for State {
         Ok(self.order(id).await?.map(|order| (order, reach)))
     }
 
-    async fn note_reach(&self, _: &OrderId, _: &Reach) -> Result<(), ProviderError> {
+    async fn note_awakeable(&self, _: &OrderId, _: u32, _: &str) -> Result<(), ProviderError> {
         Err(ProviderError::impossible("the API only reads it"))
     }
 

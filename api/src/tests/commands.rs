@@ -1,10 +1,10 @@
 //! Commands that pass a gate by its awakeable, and what is asked where their effect does not say it all.
 
 use poem::http::Method;
-use serde_json::json;
-use workflows::order::command::{Passed, PassedGate, Verdict};
-use workflows::order::{Actor, Fact, Gate, Reach};
-use workflows::{Command, OrderId, Role, Step};
+use serde_json::{Value, json};
+use workflows::order::command::Verdict;
+use workflows::order::{Fact, Reach};
+use workflows::{OrderId, Step};
 
 use crate::testing::{Answer, World, locked, order, request};
 
@@ -67,17 +67,19 @@ async fn where_nothing_is_heard_the_verdict_counts() {
     assert_resolved(&world, &id);
 }
 
-/// The same of an order whose run decides, and has decided that so far.
-async fn decides(world: &World, passed: Option<Passed>) -> OrderId {
+/// The same of an order whose run decides.
+async fn decides(world: &World) -> OrderId {
     let id = paid(world).await;
-    let passed = passed.map(|passed| PassedGate { gate: Gate::ProductionStart, passed });
-    *locked(&world.state.reach) = Reach { awakeable: Some(String::new()), run: Some("inv_1".to_owned()), passed };
+    *locked(&world.state.reach) = Reach { awakeable: Some(String::new()), run: Some("inv_1".to_owned()) };
     id
 }
 
-fn by(subject: &str) -> Passed {
-    let by = Actor { role: Role::Merchant, subject: subject.to_owned() };
-    Passed::By { command: Command::StartProduction, by, reason: None }
+/// As the journal has it.
+fn brought(index: u32, command: &str, by: &str) -> Value {
+    let passed = json!({ "by": { "command": command, "by": { "role": "merchant", "subject": by }, "reason": null } });
+    let result = json!({ "Success": passed.to_string().as_bytes() });
+    let entry = json!({ "Notification": { "Signal": { "id": { "Index": index }, "result": result } } });
+    json!({ "entry_json": entry.to_string(), "appended_at": "2026-11-24T01:38:39.404Z" })
 }
 
 #[tokio::test]
@@ -85,13 +87,13 @@ async fn where_the_run_decides_no_verdict_is_asked_for() {
     let world = World::new().await;
     // One that would be wrong.
     world.set_verdict(Verdict::Accepted);
-    let id = decides(&world, None).await;
+    let id = decides(&world).await;
     *locked(&world.state.meanwhile) = vec![(Step::KitchenStart, Fact::ProductionStarted)];
     let answer = start(&world, &id).await;
     assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("in_production")), "{answer:?}");
     assert_resolved(&world, &id);
 
-    let id = decides(&world, None).await;
+    let id = decides(&world).await;
     *locked(&world.state.meanwhile) =
         vec![(Step::OrderRequestCancellation, Fact::CancellationRequested { by: None, reason: None })];
     let refused = start(&world, &id).await;
@@ -99,28 +101,28 @@ async fn where_the_run_decides_no_verdict_is_asked_for() {
     assert_eq!(refused.body["status"], "cancelling");
     assert_resolved(&world, &id);
 
-    let id = decides(&world, None).await;
+    let id = decides(&world).await;
     start(&world, &id).await.is_problem(503, "try-again-later");
     assert_resolved(&world, &id);
 }
 
 #[tokio::test]
-async fn where_the_run_has_decided_what_is_not_true_yet_that_is_answered() {
+async fn where_the_run_is_not_heard_its_journal_says_who_is_first() {
     let world = World::new().await;
     // Whichever merchant says it first.
-    for passed in [by("kim"), by("lee")] {
-        let id = decides(&world, Some(passed)).await;
+    for by in ["kim", "lee"] {
+        let id = decides(&world).await;
+        *locked(&world.state.signals) = vec![brought(17, "start-production", by)];
         let answer = start(&world, &id).await;
         assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("paid")), "{answer:?}");
         assert_resolved(&world, &id);
     }
-    let id = decides(&world, Some(Passed::Shut)).await;
-    start(&world, &id).await.is_problem(409, "command-not-allowed");
-    assert_resolved(&world, &id);
-
-    // What has passed another gate says nothing of this one.
-    let id = decides(&world, None).await;
-    locked(&world.state.reach).passed = Some(PassedGate { gate: Gate::Acceptance, passed: Passed::Deadline });
-    start(&world, &id).await.is_problem(503, "try-again-later");
-    assert_resolved(&world, &id);
+    // A cancel may be before it, and what was brought to another gate says nothing of this one.
+    let cancelled = vec![brought(1, "cancel", "kim"), brought(17, "start-production", "kim")];
+    for signals in [cancelled, vec![brought(17, "accept", "kim")]] {
+        let id = decides(&world).await;
+        *locked(&world.state.signals) = signals;
+        start(&world, &id).await.is_problem(503, "try-again-later");
+        assert_resolved(&world, &id);
+    }
 }

@@ -101,8 +101,8 @@ impl OrderBook for Faulted<dyn OrderBook> {
         self.inner.order_with_reach(id).await
     }
 
-    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError> {
-        self.inner.note_reach(id, reach).await
+    async fn note_awakeable(&self, id: &OrderId, version: u32, awakeable: &str) -> Result<(), ProviderError> {
+        self.inner.note_awakeable(id, version, awakeable).await
     }
 
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError> {

@@ -38,9 +38,13 @@ pub struct Heard {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unrecorded: bool,
     /// Said by the step that places the order, in 0.1.0-rc.4: once no cancel is heard any more, the next one's verdict says so. Up
-    /// to 0.1.0-rc.3 its slot was closed instead; since then [`PlaceOrder::decides`] says it.
+    /// to 0.1.0-rc.3 its slot was closed instead; an order that decides leaves one.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves_verdict: bool,
+    /// Said by the step that places the order: see [`PlaceOrder::decides`]. Who placed it may have asked for that when the order began
+    /// on a version that did not know it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub decides: bool,
 }
 
 /// An order as it was recorded, and what has become true of it since.
@@ -142,7 +146,8 @@ impl<'a> Attempt<'a> {
         let told = self.tell(&events).await;
         // After telling, which takes its time: a deadline that begins to be waited for now is none the later for it.
         let at = self.ports.orders.now();
-        Ok(Json(Heard { outcome, events, at, told, unrecorded, leaves_verdict: false }))
+        let decides = self.step == Step::OrderPlace && self.input.decides;
+        Ok(Json(Heard { outcome, events, at, told, unrecorded, leaves_verdict: false, decides }))
     }
 
     /// Makes known what has become true, if it has come to where it is made known. Not in the time of the step.
@@ -211,19 +216,8 @@ impl<'a> Attempt<'a> {
         self.catch_up(caught_up).await;
     }
 
-    /// Also tells those who brought something to the order's gate who has passed it, which they see only when it has become true.
     async fn catch_up(&self, caught_up: &AtomicBool) {
-        let caught = async {
-            self.record_since(caught_up).await?;
-            match &self.reach.passed {
-                Some(passed) => {
-                    let reach = Reach { passed: Some(passed.clone()), ..Reach::default() };
-                    self.ports.orders.note_reach(&self.order_id, &reach).await
-                }
-                None => Ok(()),
-            }
-        };
-        if let Err(error) = caught.await {
+        if let Err(error) = self.record_since(caught_up).await {
             warn!(order_id = %self.order_id, %error, "what has become true is seen late");
         }
     }

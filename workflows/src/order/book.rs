@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
-use super::command::PassedGate;
 use super::{Actor, Event, Fact, Order, Status};
 use crate::{Currency, DeliveryState, MerchantId, OrderId, PaymentState, ProviderError, Step};
 
@@ -36,9 +35,6 @@ pub struct Reach {
     /// The invocation that runs it, where that alone decides: see [`super::PlaceOrder::decides`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
-    /// What has passed its gate, while that takes long to become true. It says nothing of any other gate than the one it names.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub passed: Option<PassedGate>,
 }
 
 impl Entry<'_> {
@@ -126,8 +122,8 @@ pub trait OrderBook: Send + Sync {
     /// The same, with how it is reached.
     async fn order_with_reach(&self, id: &OrderId) -> Result<Option<(Order, Reach)>, ProviderError>;
 
-    /// Writes beside an order what is known of how it is reached; the rest stays. Nothing where the order was never placed.
-    async fn note_reach(&self, id: &OrderId, reach: &Reach) -> Result<(), ProviderError>;
+    /// Writes another awakeable beside an order of that version. Nothing where the order has gone on, or was never placed.
+    async fn note_awakeable(&self, id: &OrderId, version: u32, awakeable: &str) -> Result<(), ProviderError>;
 
     /// Orders that match, newest first.
     async fn orders(&self, filter: &OrderFilter) -> Result<Vec<Order>, ProviderError>;

@@ -10,7 +10,7 @@ use restate_sdk::prelude::*;
 use restate_sdk::serde::Json;
 use serde::{Deserialize, Serialize};
 
-use super::{Actor, Command, Gate, OrderBook, Role};
+use super::{Actor, Command, Gate, Order, OrderBook, Role};
 use crate::{OrderId, Step, durable};
 
 /// A command, with who asks it.
@@ -48,13 +48,6 @@ pub enum Passed {
     Shut,
 }
 
-/// What has passed a gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PassedGate {
-    pub gate: Gate,
-    pub passed: Passed,
-}
-
 /// What the n-th cancel promise holds. A cancel can be refused and a later one allowed, so they are numbered: the n-th
 /// gets its verdict before the one after it is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +80,8 @@ const LOOK_AFTER: Duration = Duration::from_millis(250);
 /// How long a cancel waits for its verdict. The request stands all the same; asking again asks for the same verdict.
 const VERDICT_WAIT: Duration = Duration::from_secs(12);
 
-/// Tries to pass the gate of an order that was placed up to 0.1.0-rc.4. The caller has seen that it is open; whether this command is the first is decided here.
+/// Tries to pass the gate of an order that was placed up to 0.1.0-rc.4. The caller has seen that it is open; whether this command
+/// is the first is decided here.
 pub(super) async fn pass_gate(
     ctx: &SharedWorkflowContext<'_>,
     gate: Gate,
@@ -118,13 +112,7 @@ pub(super) async fn ask_cancel(
     orders: &dyn OrderBook,
     request: CommandRequest,
 ) -> HandlerResult<Verdict> {
-    let noted = ctx.get::<String>(RUN).await?;
-    let decides = noted.is_none();
-    let run = match noted {
-        Some(run) => Some(run),
-        None => look(ctx, orders).await?.run,
-    };
-    let run = run.ok_or_else(|| TerminalError::new("there is no such order"))?;
+    let run = ctx.get::<String>(RUN).await?.ok_or_else(|| TerminalError::new("there is no such order"))?;
     let mut number = ctx.get::<u32>(CANCELS).await?.unwrap_or(0);
     let mine = CancelSlot::Asked { by: request.by, reason: request.reason, from: ctx.invocation_id().to_owned() };
     loop {
@@ -138,20 +126,20 @@ pub(super) async fn ask_cancel(
             ctx.invocation_handle(run.clone()).cancel();
         }
         let name = cancel_verdict(number);
-        let (mut waited, mut patience) = (Duration::ZERO, if decides { LOOK_AFTER } else { VERDICT_WAIT });
+        let (mut waited, mut patience) = (Duration::ZERO, LOOK_AFTER);
         let verdict = loop {
             restate_sdk::select! {
                 verdict = ctx.promise::<Json<CancelVerdict>>(&name) => break verdict?.0,
                 _ = ctx.sleep(patience) => {}
             }
             waited += patience;
-            if decides && let Some(verdict) = look(ctx, orders).await?.ended {
+            if let Some(verdict) = at_its_end(ctx, orders).await? {
                 return Ok(verdict);
             }
             if waited >= VERDICT_WAIT {
                 return Err(TerminalError::new("no verdict yet").into());
             }
-            patience *= 2;
+            patience = (patience * 2).min(VERDICT_WAIT - waited);
         };
         match verdict {
             CancelVerdict::Accepted => return Ok(Verdict::Accepted),
@@ -162,31 +150,18 @@ pub(super) async fn ask_cancel(
     }
 }
 
-/// What a cancel has to know of an order that decides by itself.
-#[derive(Serialize, Deserialize)]
-struct Looked {
-    /// The invocation that runs it.
-    run: Option<String>,
-    /// Where it is at its end, and hears nobody: what a cancel is answered.
-    ended: Option<Verdict>,
-}
-
-/// Looks into the book of orders.
-async fn look(ctx: &SharedWorkflowContext<'_>, orders: &dyn OrderBook) -> HandlerResult<Looked> {
+/// What a cancel is answered where the order has come to its end, and so hears nobody; `None` where it has not.
+async fn at_its_end(ctx: &SharedWorkflowContext<'_>, orders: &dyn OrderBook) -> HandlerResult<Option<Verdict>> {
     let id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
     let policy = Step::OrderPlace.default_policy();
-    let looked = ctx
-        .run(move || async move {
-            let read = tokio::time::timeout(policy.attempt_timeout(), orders.order_with_reach(&id));
-            let (order, reach) = read.await??.ok_or_else(|| TerminalError::new("there is no such order"))?;
-            let carried_out = order.carried_out.contains(&Command::Cancel);
-            let verdict = if carried_out { Verdict::Accepted } else { Verdict::NotAllowed };
-            Ok(Json(Looked { run: reach.run, ended: order.status.is_final().then_some(verdict) }))
-        })
-        .name("order.look")
-        .retry_policy(durable::retries(&policy))
-        .await?;
-    Ok(looked.0)
+    let verdict = ctx.run(move || async move {
+        let read = tokio::time::timeout(policy.attempt_timeout(), orders.order(&id));
+        let order = read.await??.filter(|order| order.status.is_final());
+        let carried_out = |order: Order| order.carried_out.contains(&Command::Cancel);
+        Ok(Json(order.map(|order| if carried_out(order) { Verdict::Accepted } else { Verdict::NotAllowed })))
+    });
+    let Json(verdict) = verdict.name("order.look").retry_policy(durable::retries(&policy)).await?;
+    Ok(verdict)
 }
 
 /// Fills the slot, unless it is filled, and tells what it holds. Deaf to a cancel of this invocation: a filled slot must
@@ -200,7 +175,7 @@ async fn fill_slot(ctx: &SharedWorkflowContext<'_>, slot: &str, mine: &CancelSlo
     }
 }
 
-/// State of the workflow of an order that was placed up to 0.1.0-rc.4: the invocation that runs it, which a cancel interrupts.
+/// State of the workflow: the invocation that runs the order, which a cancel interrupts.
 pub(super) const RUN: &str = "run";
 /// State of the workflow: how many cancels were refused.
 pub(super) const CANCELS: &str = "cancels";

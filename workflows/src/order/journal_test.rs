@@ -106,7 +106,8 @@ fn the_result_of_a_step() {
         at: DateTime::UNIX_EPOCH,
         told: None,
         unrecorded: false,
-        leaves_verdict: false
+        leaves_verdict: false,
+        decides: true
     });
     let outcomes = [
         Outcome::Nothing,

@@ -358,7 +358,8 @@ pub struct PlaceOrder {
     #[serde(default)]
     pub followed: bool,
     /// The run alone decides who passes the order's gates, in the order in which its awakeables bring that; whoever commands it
-    /// reads what became of it. Otherwise promises decide, as they did up to 0.1.0-rc.4.
+    /// reads what became of it. Otherwise, and where the order begins on a version that does not know it, promises decide, as they
+    /// did up to 0.1.0-rc.4.
     #[serde(default)]
     pub decides: bool,
 }

@@ -333,7 +333,7 @@ impl OrderBook for InMemory {
         unimplemented!("a proof trusts no order to be readable")
     }
 
-    async fn note_reach(&self, _: &OrderId, _: &Reach) -> Result<(), ProviderError> {
+    async fn note_awakeable(&self, _: &OrderId, _: u32, _: &str) -> Result<(), ProviderError> {
         unimplemented!("a proof only reads")
     }
 

@@ -15,8 +15,8 @@ use tracing::{Instrument, info, warn};
 
 use super::attempt::{Attempt, Known, TellAlong, Unheard};
 use super::command::{
-    CANCELS, CancelSlot, CancelVerdict, CommandRequest, Passed, PassedGate, RUN, Verdict, ask_cancel, cancel_slot,
-    cancel_verdict, carried_out, pass_gate,
+    CANCELS, CancelSlot, CancelVerdict, CommandRequest, Passed, RUN, Verdict, ask_cancel, cancel_slot, cancel_verdict,
+    carried_out, pass_gate,
 };
 use super::late::LateDepositClient;
 use super::news::News;
@@ -35,7 +35,7 @@ use crate::{Capacity, MessageId, OrderId, Step, durable};
 
 /// The promise that is resolved when it is decided whether an order stands that nobody follows.
 const PLACEMENT: &str = "placement";
-/// State of the workflow, for people who look at the engine.
+/// State of the workflow of an order that was placed up to 0.1.0-rc.4, for people who look at the engine.
 const STATUS: &str = "status";
 
 /// The workflow of one order. Its key is the order's id.
@@ -117,14 +117,9 @@ impl OrderWorkflow {
 }
 
 /// What is written beside the order, for those who command it.
-fn reach(
-    ctx: &WorkflowContext<'_>,
-    input: &PlaceOrder,
-    awakeable: &Awakeable<'_>,
-    passed: Option<PassedGate>,
-) -> Reach {
-    let run = input.decides.then(|| ctx.invocation_id().to_owned());
-    Reach { awakeable: Some(awakeable.id.clone()), run, passed }
+fn reach(ctx: &WorkflowContext<'_>, awakeable: &Awakeable<'_>, decides: bool) -> Reach {
+    let run = decides.then(|| ctx.invocation_id().to_owned());
+    Reach { awakeable: Some(awakeable.id.clone()), run }
 }
 
 /// Why the story was cut short.
@@ -155,8 +150,10 @@ impl Cancellation {
 /// in the engine's log instead of an invocation of `command`.
 struct Awakeable<'a> {
     id: String,
-    brings: Pin<Box<dyn DurableFuture<Output = Result<Json<Passed>, TerminalError>> + Send + 'a>>,
+    brings: Brings<'a>,
 }
+
+type Brings<'a> = Pin<Box<dyn DurableFuture<Output = Result<Json<Passed>, TerminalError>> + Send + 'a>>;
 
 impl<'a> Awakeable<'a> {
     fn of(ctx: &WorkflowContext<'a>) -> Self {
@@ -184,12 +181,16 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
+    /// Whether it alone decides who passes a gate: see [`PlaceOrder::decides`].
+    decides: bool,
     /// Whether the next cancel's verdict says that cancels are heard no more; otherwise its slot is closed.
     leaves_verdict: bool,
     /// Whether cancels are heard no more, and a verdict says so.
     deaf: bool,
     /// What has passed the order's gate, until that is recorded.
-    passed: Option<PassedGate>,
+    passed: Option<Passed>,
+    /// What may still be brought to the deposit's gate, though nobody waits for it there.
+    late: Option<Brings<'a>>,
     /// Of the gate at which the order waits, or of the one after this.
     awakeable: Awakeable<'a>,
     /// Whether the merchant has confirmed a deposit.
@@ -317,9 +318,7 @@ impl<'a> Run<'a> {
     ) -> HandlerResult<Self> {
         let OrderWorkflow { ports, capacity, telling } = workflow;
         let order_id: OrderId = ctx.key().parse().map_err(|e| TerminalError::new(format!("workflow key: {e}")))?;
-        if !input.decides {
-            ctx.set(RUN, ctx.invocation_id().to_owned());
-        }
+        ctx.set(RUN, ctx.invocation_id().to_owned());
         let awakeable = Awakeable::of(ctx);
         let mut interrupted = false;
         let facts = vec![Fact::OrderPlaced(Box::new(input.placement.clone()))];
@@ -333,7 +332,7 @@ impl<'a> Run<'a> {
                 step: Step::OrderPlace,
                 by: input.by.clone(),
                 facts: facts.clone(),
-                reach: reach(ctx, input, &awakeable, None),
+                reach: reach(ctx, &awakeable, input.decides),
                 telling: Some(TellAlong { telling, known: None }),
             };
             match attempt.run(ctx).await {
@@ -361,9 +360,11 @@ impl<'a> Run<'a> {
             by: None,
             cancels: 0,
             interrupted,
-            leaves_verdict: input.decides || heard.leaves_verdict,
+            decides: heard.decides,
+            leaves_verdict: heard.decides || heard.leaves_verdict,
             deaf: false,
             passed: None,
+            late: None,
             awakeable,
             deposit_arrived: false,
             news,
@@ -406,7 +407,7 @@ impl<'a> Run<'a> {
         loop {
             self.hear().await?;
             self.make_known();
-            let passed = if self.input.decides { self.brought().await } else { self.promised(gate).await };
+            let passed = if self.decides { self.brought().await } else { self.promised(gate).await };
             if let Some(passed) = passed {
                 self.see_passed(gate, &passed);
                 return Ok(passed);
@@ -457,14 +458,15 @@ impl<'a> Run<'a> {
         let orders = &self.ports.orders;
         loop {
             let id = self.order.id.clone();
-            let reach = Reach { awakeable: Some(self.awakeable.id.clone()), ..Reach::default() };
+            let (version, awakeable) = (self.order.version, self.awakeable.id.clone());
             let written = self
                 .ctx
                 .run(move || async move {
-                    tokio::time::timeout(policy.attempt_timeout(), orders.note_reach(&id, &reach)).await??;
+                    tokio::time::timeout(policy.attempt_timeout(), orders.note_awakeable(&id, version, &awakeable))
+                        .await??;
                     Ok(())
                 })
-                .name("order.reach")
+                .name("order.awakeable")
                 .retry_policy(durable::retries(&policy))
                 .await;
             match written {
@@ -475,8 +477,11 @@ impl<'a> Run<'a> {
     }
 
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
-        self.awakeable = Awakeable::of(self.ctx);
-        self.passed = Some(PassedGate { gate, passed: passed.clone() });
+        let before = std::mem::replace(&mut self.awakeable, Awakeable::of(self.ctx));
+        if self.decides && gate == Gate::Deposit && matches!(passed, Passed::Deadline | Passed::Shut) {
+            self.late = Some(before.brings);
+        }
+        self.passed = Some(passed.clone());
         self.deposit_arrived |= matches!(passed, Passed::By { command: Command::ConfirmDeposit, .. });
         self.by = match passed {
             Passed::By { by, .. } => Some(by.clone()),
@@ -526,13 +531,13 @@ impl<'a> Run<'a> {
     /// as soon as people can see it, which may be before the story has come to it.
     async fn shut_gate(&mut self) -> bool {
         let Some(gate) = self.order.gate else { return true };
-        if !self.input.decides {
+        if !self.decides {
             return self.shut_promised(gate).await;
         }
         if self.passed.is_none() {
             self.see_passed(gate, &Passed::Shut);
         }
-        self.passed.as_ref().is_some_and(|passed| passed.passed == Passed::Shut)
+        self.passed == Some(Passed::Shut)
     }
 
     /// The request in the next slot, if there is one.
@@ -569,7 +574,7 @@ impl<'a> Run<'a> {
 
     /// The order has come to its end. A late cancel finds that out by itself.
     async fn has_ended(&mut self) {
-        if !self.input.decides {
+        if !self.decides {
             self.hear_no_more_cancels().await;
         }
     }
@@ -600,7 +605,24 @@ impl<'a> Run<'a> {
         let tried = std::mem::take(&mut self.tried);
         self.unwind(&tried).await;
         self.certainly(Step::OrderCancel, vec![Fact::OrderCancelled]).await;
+        self.hear_late_deposit().await;
         self.give_back_late_deposit();
+    }
+
+    /// Whether the merchant has said that the money has come, after nobody waited for that any more: whoever said it gives it back,
+    /// unless they are gone.
+    async fn hear_late_deposit(&mut self) {
+        let (ctx, Some(mut late)) = (self.ctx, self.late.take()) else { return };
+        loop {
+            restate_sdk::select! {
+                brought = &mut late => {
+                    self.deposit_arrived |= brought.is_ok();
+                    return;
+                },
+                _ = ctx.sleep(Duration::ZERO) => return,
+                on_cancel => {}
+            }
+        }
     }
 
     /// The merchant said that the money has come, and the cancel overtook what would have recorded it.
@@ -704,7 +726,7 @@ impl<'a> Run<'a> {
             step,
             by: self.by.clone(),
             facts,
-            reach: reach(self.ctx, self.input, &self.awakeable, self.passed.clone()),
+            reach: reach(self.ctx, &self.awakeable, self.decides),
             telling: (!self.queues)
                 .then(|| TellAlong { telling: self.telling, known: Some((self.order.clone(), self.news.clone())) }),
         };
@@ -748,8 +770,8 @@ impl<'a> Run<'a> {
         }
         self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
-            // Of an order that does not wait, the engine shows the step.
-            if self.order.gate.is_some() || !self.input.followed {
+            // Otherwise the engine shows the steps, and up to 0.1.0-rc.4 also what an order was that waited.
+            if !self.input.followed || !self.decides && self.order.gate.is_some() {
                 self.ctx.set(STATUS, self.order.status.as_str().to_owned());
             }
             self.make_known();
