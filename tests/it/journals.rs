@@ -84,6 +84,19 @@ async fn the_journals_of_every_release_replay() {
     assert!(releases > 0);
 }
 
+/// Of an API of this release, an order may be placed that a worker of the one before begins, and another goes on with.
+#[tokio::test]
+async fn who_began_an_order_says_whether_it_decides_and_not_who_asked_for_it() {
+    const BY: &str = r#""by":{"role":"customer","subject":"customer"}"#;
+    let journals = kept(&directory().join("0.1.0-rc.4"));
+    let orders = journals.into_iter().filter(|(_, journal)| journal.path() == ORDER);
+    // Who placed it makes no difference to a replay.
+    let asked = |(name, journal): (String, Journal)| Some((name, journal.with(BY, r#""decides":true"#)?));
+    let asked: Journals = orders.filter_map(asked).collect();
+    assert!(asked.len() >= 20, "but {}", asked.len());
+    replay("asked for", &asked).await;
+}
+
 #[tokio::test]
 async fn this_release_s_journals_replay() {
     let journals = record().await;

@@ -120,6 +120,23 @@ impl Journal {
         Self { path, content_type, answer: answer.iter().map(Frame::describe).collect(), body: request }
     }
 
+    /// What was asked: the path.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same with another text where that one stands first, followed by spaces, so that it is as long; `None` where it is nowhere.
+    #[must_use]
+    pub fn with(&self, text: &str, other: &str) -> Option<Self> {
+        let at = self.body.windows(text.len()).position(|here| here == text.as_bytes())?;
+        let other = format!("{other:width$}", width = text.len());
+        assert_eq!(other.len(), text.len(), "it is to be as long");
+        let mut body = self.body.to_vec();
+        body[at..at + text.len()].copy_from_slice(other.as_bytes());
+        Some(Self { body: body.into(), ..self.clone() })
+    }
+
     /// Its commands and notifications.
     #[must_use]
     pub fn entries(&self) -> usize {

@@ -139,7 +139,7 @@ pub(super) async fn ask_cancel(
             if waited >= VERDICT_WAIT {
                 return Err(TerminalError::new("no verdict yet").into());
             }
-            patience = (patience * 2).min(VERDICT_WAIT - waited);
+            patience = (patience * 2).min(VERDICT_WAIT.saturating_sub(waited));
         };
         match verdict {
             CancelVerdict::Accepted => return Ok(Verdict::Accepted),

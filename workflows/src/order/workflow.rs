@@ -162,6 +162,25 @@ impl<'a> Awakeable<'a> {
     }
 }
 
+/// Who decides who passes a gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Arbiter {
+    /// The run alone: see [`PlaceOrder::decides`].
+    Run,
+    Promises,
+}
+
+/// Whether cancels are heard, and how the late ones are answered once they are not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// They are; then the next one's slot is closed: see [`super::attempt::Heard::leaves_verdict`].
+    ClosesSlot,
+    /// They are; then the next one's verdict says so.
+    LeavesVerdict,
+    /// They are not, and the verdict has said so.
+    Deaf,
+}
+
 struct Run<'a> {
     ctx: &'a WorkflowContext<'a>,
     ports: &'a Ports,
@@ -181,12 +200,9 @@ struct Run<'a> {
     /// Cancels that were refused, which is the number of the slot to look at next.
     cancels: u32,
     interrupted: bool,
-    /// Whether it alone decides who passes a gate: see [`PlaceOrder::decides`].
-    decides: bool,
-    /// Whether the next cancel's verdict says that cancels are heard no more; otherwise its slot is closed.
-    leaves_verdict: bool,
-    /// Whether cancels are heard no more, and a verdict says so.
-    deaf: bool,
+    /// Who decides who passes a gate.
+    arbiter: Arbiter,
+    hearing: Hearing,
     /// What has passed the order's gate, until that is recorded.
     passed: Option<Passed>,
     /// What may still be brought to the deposit's gate, though nobody waits for it there.
@@ -360,9 +376,8 @@ impl<'a> Run<'a> {
             by: None,
             cancels: 0,
             interrupted,
-            decides: heard.decides,
-            leaves_verdict: heard.decides || heard.leaves_verdict,
-            deaf: false,
+            arbiter: if heard.decides { Arbiter::Run } else { Arbiter::Promises },
+            hearing: if heard.decides || heard.leaves_verdict { Hearing::LeavesVerdict } else { Hearing::ClosesSlot },
             passed: None,
             late: None,
             awakeable,
@@ -407,7 +422,10 @@ impl<'a> Run<'a> {
         loop {
             self.hear().await?;
             self.make_known();
-            let passed = if self.decides { self.brought().await } else { self.promised(gate).await };
+            let passed = match self.arbiter {
+                Arbiter::Run => self.brought().await,
+                Arbiter::Promises => self.promised(gate).await,
+            };
             if let Some(passed) = passed {
                 self.see_passed(gate, &passed);
                 return Ok(passed);
@@ -478,7 +496,7 @@ impl<'a> Run<'a> {
 
     fn see_passed(&mut self, gate: Gate, passed: &Passed) {
         let before = std::mem::replace(&mut self.awakeable, Awakeable::of(self.ctx));
-        if self.decides && gate == Gate::Deposit && matches!(passed, Passed::Deadline | Passed::Shut) {
+        if self.arbiter == Arbiter::Run && gate == Gate::Deposit && matches!(passed, Passed::Deadline | Passed::Shut) {
             self.late = Some(before.brings);
         }
         self.passed = Some(passed.clone());
@@ -500,7 +518,7 @@ impl<'a> Run<'a> {
         while std::mem::take(&mut self.interrupted) {
             // The interrupted step may have taken effect without being heard: look before judging.
             self.review(self.order.version).await;
-            if self.deaf {
+            if self.hearing == Hearing::Deaf {
                 continue;
             }
             let asked = self.asked_cancel().await;
@@ -531,7 +549,7 @@ impl<'a> Run<'a> {
     /// as soon as people can see it, which may be before the story has come to it.
     async fn shut_gate(&mut self) -> bool {
         let Some(gate) = self.order.gate else { return true };
-        if !self.decides {
+        if self.arbiter == Arbiter::Promises {
             return self.shut_promised(gate).await;
         }
         if self.passed.is_none() {
@@ -565,16 +583,19 @@ impl<'a> Run<'a> {
 
     /// From here on a late cancel is answered by a promise alone.
     async fn hear_no_more_cancels(&mut self) {
-        if !self.leaves_verdict {
-            self.close_slot().await;
-        } else if !std::mem::replace(&mut self.deaf, true) {
-            self.answer_cancel(CancelVerdict::NoMore);
+        match self.hearing {
+            Hearing::Deaf => {}
+            Hearing::LeavesVerdict => {
+                self.hearing = Hearing::Deaf;
+                self.answer_cancel(CancelVerdict::NoMore);
+            }
+            Hearing::ClosesSlot => self.close_slot().await,
         }
     }
 
     /// The order has come to its end. A late cancel finds that out by itself.
     async fn has_ended(&mut self) {
-        if !self.decides {
+        if self.arbiter == Arbiter::Promises {
             self.hear_no_more_cancels().await;
         }
     }
@@ -598,7 +619,7 @@ impl<'a> Run<'a> {
         self.by = by;
         self.certainly(why, vec![fact]).await;
         self.by = None;
-        if !self.deaf {
+        if self.hearing != Hearing::Deaf {
             self.answer_cancel(CancelVerdict::Accepted);
         }
         self.decide_placement();
@@ -726,7 +747,7 @@ impl<'a> Run<'a> {
             step,
             by: self.by.clone(),
             facts,
-            reach: reach(self.ctx, &self.awakeable, self.decides),
+            reach: reach(self.ctx, &self.awakeable, self.arbiter == Arbiter::Run),
             telling: (!self.queues)
                 .then(|| TellAlong { telling: self.telling, known: Some((self.order.clone(), self.news.clone())) }),
         };
@@ -771,7 +792,7 @@ impl<'a> Run<'a> {
         self.now = self.now.max(self.order.updated_at);
         if self.order.status != before {
             // Otherwise the engine shows the steps, and up to 0.1.0-rc.4 also what an order was that waited.
-            if !self.input.followed || !self.decides && self.order.gate.is_some() {
+            if !self.input.followed || self.arbiter == Arbiter::Promises && self.order.gate.is_some() {
                 self.ctx.set(STATUS, self.order.status.as_str().to_owned());
             }
             self.make_known();

@@ -1,7 +1,13 @@
 //! Gates and late cancels of orders that were placed up to 0.1.0-rc.4: named promises, of which everybody who competes resolves
 //! one, and then reads who was first.
 
-use super::*;
+use restate_sdk::prelude::*;
+use restate_sdk::serde::Json;
+use tracing::warn;
+
+use super::{Awakeable, Run};
+use crate::order::Gate;
+use crate::order::command::{CancelSlot, CancelVerdict, Passed, cancel_slot};
 
 impl Run<'_> {
     /// What the gate's promise holds, once somebody has resolved it; `None` where that is still open.
