@@ -110,6 +110,8 @@ pub(crate) struct State {
     pub meanwhile: Mutex<Vec<(Step, Fact)>>,
     /// What the engine's journals have of what was sent to runs.
     pub signals: Mutex<Vec<Value>>,
+    /// How often the engine takes an awakeable's result and answers nothing that is worth anything.
+    pub unanswered: AtomicUsize,
     /// What the engine was sent beside orders: the path of the ingress, and the body.
     sent: Mutex<Vec<(String, Value)>>,
     /// How often it was asked what time it is.
@@ -351,6 +353,7 @@ impl State {
             reach: Mutex::default(),
             meanwhile: Mutex::default(),
             signals: Mutex::default(),
+            unanswered: AtomicUsize::default(),
             sent: Mutex::default(),
             time: AtomicUsize::default(),
             written: broadcast::Sender::new(16),
@@ -504,6 +507,10 @@ async fn resolve(
     Data(state): Data<&Arc<State>>,
 ) -> StatusCode {
     locked(&state.sent).push((request.uri().path().to_owned(), body));
+    let one_less = |left: usize| left.checked_sub(1);
+    if state.unanswered.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     let meanwhile = std::mem::take(&mut *locked(&state.meanwhile));
     state.write(&id.parse().expect("an order id"), meanwhile);
     StatusCode::ACCEPTED

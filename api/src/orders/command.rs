@@ -19,7 +19,7 @@ use super::read::{find_with_reach, known, language_or_default};
 use crate::access::Caller;
 use crate::ask::ask;
 use crate::body::Maybe;
-use crate::engine::Engine;
+use crate::engine::{Engine, EngineError};
 use crate::headers::AcceptLanguage;
 use crate::json::CommandName;
 use crate::kind::Kind;
@@ -36,8 +36,19 @@ pub(crate) struct CommandOrders {
 
 /// How long a command waits for its effect to be seen before it is answered all the same, where it is known to come.
 const EFFECT_WAIT: Duration = Duration::from_secs(2);
-/// How long it waits for that to be known.
+/// How long after the engine has not answered it is asked to take the command once more.
+const BRING_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How long a command waits for that to be known.
 const DECIDED_WITHIN: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 15 });
+
+/// What is brought to which gate of an order, and how.
+struct Bringing {
+    /// The invocation that runs it.
+    run: String,
+    gate: Gate,
+    awakeable: String,
+    passed: Passed,
+}
 
 refusals! {
     CommandOrder: InvalidRequest, Forbidden, NotFound, CommandNotAllowed, RequestTimeout, BodyTooLarge, UnsupportedMediaType, TryAgainLater;
@@ -120,33 +131,45 @@ impl CommandOrders {
         if let (Some(run), Some(gate)) = (run, Gate::of(command)) {
             let awakeable = way.ok_or_else(|| unanswered(id, command, &"its gate has no way in"))?;
             let passed = Passed::By { command, by: caller.actor(), reason };
-            self.engine.pass(&awakeable, &passed).await.map_err(|error| unanswered(id, command, &error))?;
-            return self.decided(caller, command, &mut heard, order, (&run, gate)).await;
+            return self.bring(caller, command, &mut heard, order, &Bringing { run, gate, awakeable, passed }).await;
         }
         self.have_decided(caller, command, reason, way, &mut heard, order).await
     }
 
-    /// What became of a command that was brought to a gate of an order whose run decides.
-    async fn decided(
+    /// Brings a command to a gate of an order whose run decides, and tells what became of it.
+    async fn bring(
         &self,
         caller: &Caller,
         command: Command,
         heard: &mut OfOrder,
         mut order: order::Order,
-        (run, gate): (&str, Gate),
+        Bringing { run, gate, awakeable, passed }: &Bringing,
     ) -> Result<order::Order, Problem> {
         let admission = |order: &order::Order| rules::admit(order, caller.role(), command);
         let until = Instant::now() + DECIDED_WITHIN;
+        let mut is_brought = false;
         let passed = loop {
-            order = self.after(heard, until.min(Instant::now() + EFFECT_WAIT), &order, admission).await?;
+            if !is_brought {
+                match self.engine.pass(awakeable, passed).await {
+                    Ok(()) => is_brought = true,
+                    // It may be taken all the same. An engine that starts takes its time.
+                    Err(EngineError::Unanswered(_)) if Instant::now() < until => {}
+                    Err(error) => return Err(unanswered(&order.id, command, &error)),
+                }
+            }
+            let patience = if is_brought { EFFECT_WAIT } else { BRING_AGAIN_AFTER };
+            order = self.after(heard, until.min(Instant::now() + patience), &order, admission).await?;
             match admission(&order) {
                 Admission::Allowed => {}
                 Admission::CarriedOut if caller.sees(&order) => return Ok(order),
                 // Somebody else has the goods, or something else came first.
                 Admission::CarriedOut | Admission::NotAllowed => break None,
             }
+            if !is_brought {
+                continue;
+            }
             // What decides it may be there, and take long to become true.
-            match self.engine.first_brought(run, gate, order.deadline).await {
+            match self.engine.first_brought(run, *gate, order.deadline).await {
                 Ok(Some(passed)) => break Some(passed),
                 Ok(None) if Instant::now() < until => {}
                 Ok(None) => return Err(unanswered(&order.id, command, &"it is not decided who passes the gate")),

@@ -1,5 +1,7 @@
 //! Commands that pass a gate by its awakeable, and what is asked where their effect does not say it all.
 
+use std::sync::atomic::Ordering;
+
 use poem::http::Method;
 use serde_json::{Value, json};
 use workflows::order::command::Verdict;
@@ -125,4 +127,19 @@ async fn where_the_run_is_not_heard_its_journal_says_who_is_first() {
         start(&world, &id).await.is_problem(503, "try-again-later");
         assert_resolved(&world, &id);
     }
+}
+
+#[tokio::test]
+async fn an_engine_that_starts_is_asked_again() {
+    let world = World::new().await;
+    let id = decides(&world).await;
+    world.state.unanswered.store(2, Ordering::Relaxed);
+    *locked(&world.state.meanwhile) = vec![(Step::KitchenStart, Fact::ProductionStarted)];
+    let answer = start(&world, &id).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["status"]), (200, &json!("in_production")), "{answer:?}");
+    assert_eq!(world.state.take_sent().len(), 3);
+
+    let id = decides(&world).await;
+    world.state.unanswered.store(usize::MAX, Ordering::Relaxed);
+    start(&world, &id).await.is_problem(503, "try-again-later");
 }
