@@ -325,18 +325,12 @@ impl Signal {
         #[derive(Deserialize)]
         struct Sent {
             id: Id,
-            result: Outcome,
+            result: Value,
         }
         #[derive(Deserialize)]
         struct Id {
             #[serde(rename = "Index")]
             index: u32,
-        }
-        #[derive(Deserialize)]
-        enum Outcome {
-            Success(Vec<u8>),
-            #[serde(other)]
-            Other,
         }
         /// The engine's own.
         const CANCEL: u32 = 1;
@@ -344,14 +338,12 @@ impl Signal {
         let read = || {
             let entry: Entry = serde_json::from_str(row["entry_json"].as_str()?).ok()?;
             let Sent { id, result } = entry.notification.signal;
-            match result {
-                _ if id.index == CANCEL => Some(Self::Cancel),
-                Outcome::Success(body) => {
-                    let at = row["appended_at"].as_str()?.parse().ok()?;
-                    Some(Self::Passed { passed: serde_json::from_slice(&body).ok()?, at })
-                }
-                Outcome::Other => None,
+            if id.index == CANCEL {
+                return Some(Self::Cancel);
             }
+            let body = Vec::<u8>::deserialize(&result["Success"]).ok()?;
+            let at = row["appended_at"].as_str()?.parse().ok()?;
+            Some(Self::Passed { passed: serde_json::from_slice(&body).ok()?, at })
         };
         read().unwrap_or(Self::Other)
     }
@@ -555,7 +547,9 @@ mod tests {
 
     #[test]
     fn who_comes_first_to_a_gate_is_read_from_the_journal_where_it_is_certain() {
-        let cancel = signal(&json!({ "Index": 1 }), &json!("Void"));
+        // However the engine says that it brings nothing.
+        let cancel = signal(&json!({ "Index": 1 }), &json!({ "Failure": { "code": 409 } }));
+        assert!(matches!(Signal::read(&signal(&json!({ "Index": 1 }), &json!("Void"))), Signal::Cancel));
         let accept = |by: &str| brought("accept", by);
         let others = [
             signal(&json!({ "Index": 17 }), &json!({ "Failure": { "code": 500, "message": "no" } })),

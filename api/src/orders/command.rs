@@ -120,7 +120,7 @@ impl CommandOrders {
         let role = caller.role();
         // Before its effect can be written.
         let mut heard = ask("orders.last_position", self.feed.listen_to(id)).await?;
-        let (order, Reach { awakeable, run, .. }) = find_with_reach(&*self.orders, caller, id).await?;
+        let (order, Reach { awakeable, run }) = find_with_reach(&*self.orders, caller, id).await?;
         match rules::admit(&order, role, command) {
             Admission::CarriedOut => return Ok(order),
             Admission::NotAllowed if is_late(&order, command) => return Err(self.give_back(&order).await),
