@@ -2,6 +2,7 @@
 //! no rules of its own. The binary is only a call of [`main`].
 
 mod access;
+mod allocator;
 mod apart;
 mod archive;
 mod backup;
@@ -53,10 +54,6 @@ use rebuild::RebuildError;
 use settings::Settings;
 use stop::StopRequests;
 use workflows::Context;
-
-/// The store allocates a lot: a third of jumun's processor time under load was the system's allocator (measured).
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const FAILED: u8 = 1;
 const MAKES_NO_SENSE: u8 = 2;
