@@ -4,7 +4,7 @@ DOCKERFILE, COMPOSE, PROXY = "deploy/Dockerfile", "deploy/compose.yaml", "deploy
 IGNORE, WORKFLOW = ".dockerignore", ".github/workflows/ci.yaml"
 
 MUTATIONS = [
-    (DOCKERFILE, "rust:1.95-slim", "rust:1.94-slim", "Rust 1.94, and the workspace asks for"),
+    (DOCKERFILE, "rust:1.95-bookworm", "rust:1.94-bookworm", "Rust 1.94, and the workspace asks for"),
     (DOCKERFILE, "node:22.23-bookworm-slim", "node:latest", "node:latest is not pinned"),
     (DOCKERFILE, "COPY workflows workflows", "COPY workflow workflows", "there is no workflow"),
     (DOCKERFILE, "COPY worker worker", "COPY README.md worker", "keeps README.md back"),
